@@ -1,0 +1,121 @@
+//! The broker as the server sees it: start, open sessions, stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, Addr, Arbiter, ArbiterHandle};
+
+use crate::access::Policy;
+use crate::counters::Counters;
+use crate::directory::Directory;
+use crate::ports::{Credentials, SaveReport, Store, StoreError};
+use crate::session::Session;
+use crate::settings::Settings;
+use crate::shared::Shared;
+use crate::state::Ending;
+use crate::supervisor::{Finish, Supervisor, restore};
+
+/// Why the broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What was saved cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A running broker. Clones are the same broker.
+#[derive(Clone)]
+pub struct Broker {
+    shared: Arc<Shared>,
+    directory: Addr<Directory>,
+    supervisor: Addr<Supervisor>,
+    threads: Arc<[ArbiterHandle]>,
+}
+
+impl Broker {
+    /// Loads what the store has and starts the directory and the supervisor, each on a thread of
+    /// its own. Must be called in an actix system.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    pub fn start(
+        settings: Settings,
+        policy: Policy,
+        credentials: Box<dyn Credentials>,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, StartError> {
+        let loaded = store.load()?;
+        let shared = Arc::new(Shared::new(settings, policy, credentials));
+        restore(&shared, loaded);
+        let store_thread = Arbiter::new();
+        let supervisor = {
+            let shared = Arc::clone(&shared);
+            Supervisor::start_in_arbiter(&store_thread.handle(), move |_| {
+                Supervisor::new(shared, store)
+            })
+        };
+        let lister = Arbiter::new().handle();
+        let directory_thread = Arbiter::new();
+        let directory = {
+            let shared = Arc::clone(&shared);
+            let supervisor = supervisor.clone();
+            let lister = lister.clone();
+            Directory::start_in_arbiter(&directory_thread.handle(), move |_| {
+                Directory::new(shared, supervisor, lister)
+            })
+        };
+        let threads = Arc::from([directory_thread.handle(), store_thread.handle(), lister]);
+        Ok(Broker { shared, directory, supervisor, threads })
+    }
+
+    /// Opens a session for a new connection; `None` if there are as many as there may be, or the
+    /// broker is stopping.
+    pub fn open_session(&self) -> Option<Session> {
+        let session = Session::open(Arc::clone(&self.shared), self.directory.clone());
+        if session.is_none() {
+            self.shared.counters.connections_refused.add(1);
+        }
+        session
+    }
+
+    /// Sessions that are open.
+    pub fn sessions(&self) -> usize {
+        self.shared.sessions.count()
+    }
+
+    /// Resources and directories.
+    pub fn nodes(&self) -> usize {
+        self.shared.structure.read().tree.nodes()
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// Stops: asks every session to end, waits for at most `drain` until they have, saves, and ends
+    /// the broker's threads.
+    ///
+    /// # Errors
+    /// If the last changes could not be saved.
+    pub async fn stop(self, drain: Duration) -> Result<Option<SaveReport>, StoreError> {
+        self.shared.sessions.end_all(Ending::ShuttingDown);
+        let mut ended = actix_rt::time::interval(Duration::from_millis(2));
+        let all_ended = async {
+            while self.shared.sessions.count() > 0 {
+                ended.tick().await;
+            }
+        };
+        if actix_rt::time::timeout(drain, all_ended).await.is_err() {
+            log::warn!("{} connections did not close in time", self.shared.sessions.count());
+        }
+        let outcome = match self.supervisor.send(Finish).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(StoreError(format!("the supervisor is gone: {error}"))),
+        };
+        for thread in &*self.threads {
+            thread.stop();
+        }
+        outcome
+    }
+}

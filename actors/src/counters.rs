@@ -1,0 +1,69 @@
+//! Counters of what the broker did, dropped and refused, by reason.
+//!
+//! The reasons are a closed set: never a path, a user or an address.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[doc = $text:literal])* $name:ident),* $(,)?) => {
+        /// One number each, rising from the start of the process.
+        #[derive(Debug, Default)]
+        pub struct Counters { $($(#[doc = $text])* pub $name: Counter,)* }
+
+        impl Counters {
+            /// Every counter by name.
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.get()),)*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Connections that were opened.
+    connections_opened,
+    /// Connections that were refused because there were as many as there may be.
+    connections_refused,
+    /// Requests that were carried out or refused, whatever their answer.
+    requests,
+    /// Messages that were no request.
+    malformed_messages,
+    /// Updates that resources took.
+    updates_in,
+    /// Updates handed to streams.
+    updates_delivered,
+    /// Older updates that slow streams did not get.
+    updates_skipped,
+    /// Older updates that links did not hand over.
+    link_updates_skipped,
+    /// Values refused because of `limits.values_bytes_max`.
+    values_refused,
+    /// Times that a mailbox was full and a connection had to wait.
+    mailbox_full,
+    /// Times that a connection had as many requests in flight as it may have.
+    requests_held_back,
+    /// Panics in handlers, each a fault of the broker.
+    panics,
+    /// Snapshots that were saved.
+    snapshots_saved,
+    /// Snapshots or structural changes that could not be written.
+    store_errors,
+}
+
+/// A number that only rises.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to the number.
+    pub fn add(&self, more: u64) {
+        if more > 0 {
+            self.0.fetch_add(more, Ordering::Relaxed);
+        }
+    }
+
+    /// The number.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,235 @@
+//! The directory actor: the one writer of the tree and of the links.
+//!
+//! It runs on a thread of its own. A change is made under the lock of the structure, which takes
+//! microseconds, and answered when the supervisor has it on disk. Listings are written on another
+//! thread, from a clone of the tree that costs nothing, so that a long one holds up other listings
+//! only.
+
+use std::sync::Arc;
+
+use actix::{Actor, Addr, ArbiterHandle, Context, Handler, Message};
+
+use crate::guard::guarded;
+use crate::ports::{Change, ChangeKind};
+use crate::protocol::{Path, Refusal, Rnum, Value};
+use crate::resource::{Busy, Entry};
+use crate::settings::Sync;
+use crate::shared::{Shared, Structure};
+use crate::state::{Ack, AckGuard, Link, Reply, Responder};
+use crate::supervisor::{Append, Supervisor};
+use crate::verbs::link::Linked;
+use crate::verbs::{Structural, create, delete, link, list, mkdir, post, unlink};
+
+/// See the module's text.
+pub struct Directory {
+    shared: Arc<Shared>,
+    supervisor: Addr<Supervisor>,
+    /// The thread that writes listings.
+    lister: ArbiterHandle,
+}
+
+/// A structural request of a session. A session has at most one in flight.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Task {
+    /// What to do.
+    pub structural: Structural,
+    /// Whom to answer.
+    pub responder: Responder,
+}
+
+impl Directory {
+    /// Over this structure, journaling through this supervisor, listing on this thread.
+    pub fn new(shared: Arc<Shared>, supervisor: Addr<Supervisor>, lister: ArbiterHandle) -> Self {
+        Directory { shared, supervisor, lister }
+    }
+
+    fn carry_out(&self, structural: Structural, responder: Responder) {
+        match structural {
+            Structural::Post { path, value } => self.post(path, value, responder),
+            Structural::Create { path } => self.create(path, responder),
+            Structural::Mkdir { path } => self.mkdir(path, responder),
+            Structural::Delete { path } => self.delete(path, responder),
+            Structural::List { path, non_recursive } => self.list(path, non_recursive, responder),
+            Structural::Link { destination, source } => self.link(destination, source, responder),
+            Structural::Unlink { destination, source } => {
+                self.unlink(destination, source, responder);
+            }
+        }
+    }
+
+    /// Makes a change under the lock of the structure, and numbers it.
+    fn change<T>(
+        &self,
+        apply: impl FnOnce(&mut Structure) -> Result<(T, ChangeKind), Refusal>,
+    ) -> Result<(T, Change), Refusal> {
+        let mut structure = self.shared.structure.write();
+        let (outcome, kind) = apply(&mut structure)?;
+        structure.sequence += 1;
+        Ok((outcome, Change { sequence: structure.sequence, kind }))
+    }
+
+    /// Answers a refusal at once, and a change when it is as durable as the settings want it.
+    fn conclude(&self, outcome: Result<((), Change), Refusal>, responder: Responder, reply: Reply) {
+        match outcome {
+            Err(refusal) => responder.answer(refusal),
+            Ok(((), change)) => self.journal(change, AckGuard::new(responder, lost()), reply),
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a session has one structural request in flight")]
+    fn journal(&self, change: Change, ack: Ack, reply: Reply) {
+        self.shared.note_change();
+        match self.shared.settings.sync {
+            Sync::Structure => self.supervisor.do_send(Append { change, ack, reply }),
+            Sync::Interval => ack.amend(reply),
+        }
+    }
+
+    /// A new resource, if there is room for its value.
+    fn new_entry(&self, value: &Value) -> Option<Arc<Entry>> {
+        let room = self.shared.values.exchange(0, value.size_bytes() as u64);
+        if !room {
+            self.shared.counters.values_refused.add(1);
+        }
+        room.then(|| Entry::new(&self.shared, value.clone()))
+    }
+
+    fn post(&self, path: Path, value: Value, responder: Responder) {
+        if let Some(entry) = self.shared.resource(&path) {
+            // Another session made it between the look of this one and now.
+            let outcome = entry.put_in_place(&self.shared, value, responder);
+            if let Err(Busy { responder, .. }) = outcome {
+                responder.answer(Refusal::new(
+                    Rnum::InternalServerError,
+                    "the resource has more requests waiting than mailbox.resource; try again",
+                ));
+            }
+            return;
+        }
+        let nodes_max = self.shared.settings.nodes_max;
+        let outcome = self.change(|structure| {
+            let make = || self.new_entry(&value);
+            post::apply(&mut structure.tree, &path, nodes_max, make)?;
+            Ok(((), ChangeKind::CreateResource { path, value: value.clone() }))
+        });
+        self.conclude(outcome, responder, Reply::of(Rnum::Created));
+    }
+
+    fn create(&self, path: Path, responder: Responder) {
+        let value = Value::nil();
+        let nodes_max = self.shared.settings.nodes_max;
+        let outcome = self.change(|structure| {
+            let make = || self.new_entry(&value);
+            create::apply(&mut structure.tree, &path, nodes_max, make)?;
+            Ok(((), ChangeKind::CreateResource { path, value: value.clone() }))
+        });
+        self.conclude(outcome, responder, Reply::of(Rnum::Created));
+    }
+
+    fn mkdir(&self, path: Path, responder: Responder) {
+        let nodes_max = self.shared.settings.nodes_max;
+        let outcome = self.change(|structure| {
+            mkdir::apply(&mut structure.tree, &path, nodes_max)?;
+            Ok(((), ChangeKind::CreateDirectory { path }))
+        });
+        self.conclude(outcome, responder, Reply::of(Rnum::Created));
+    }
+
+    fn delete(&self, path: Path, responder: Responder) {
+        let outcome = self.change(|structure| {
+            let node = delete::apply(&mut structure.tree, &path)?;
+            Ok((node, ChangeKind::Delete { path }))
+        });
+        let (node, change) = match outcome {
+            Ok(outcome) => outcome,
+            Err(refusal) => return responder.answer(refusal),
+        };
+        // The rest takes as long as there are resources, so the lock is not held meanwhile.
+        let (entries, nodes) = delete::what_went(&node);
+        let linked: Vec<u64> = {
+            let graph = &self.shared.structure.read().graph;
+            entries.iter().map(|entry| entry.number()).filter(|n| graph.contains(*n)).collect()
+        };
+        {
+            let mut structure = self.shared.structure.write();
+            structure.tree.uncount(nodes);
+            for number in linked {
+                structure.graph.remove_all(number);
+            }
+        }
+        let ack = AckGuard::new(responder, lost());
+        for entry in entries {
+            entry.end(&self.shared, Some(Arc::clone(&ack)));
+        }
+        self.journal(change, ack, Reply::of(Rnum::Ok));
+    }
+
+    fn list(&self, path: Path, non_recursive: bool, responder: Responder) {
+        let tree = self.shared.structure.read().tree.clone();
+        let bytes_max = self.shared.settings.list_bytes_max;
+        let shared = Arc::clone(&self.shared);
+        // If the thread is gone, the responder answers 500 as it is dropped.
+        let _sent = self.lister.spawn_fn(move || {
+            guarded(&shared.counters, "lister", || {
+                match list::apply(&tree, &path, non_recursive, bytes_max) {
+                    Ok(listing) => responder.answer(Reply::value(listing)),
+                    Err(refusal) => responder.answer(refusal),
+                }
+            });
+        });
+    }
+
+    fn link(&self, destination: Path, source: Path, responder: Responder) {
+        let links_max = self.shared.settings.links_max;
+        let outcome = self.change(|structure| {
+            let Structure { tree, graph, .. } = structure;
+            let linked = link::apply(tree, graph, &destination, &source, links_max)?;
+            let linked = linked.ok_or_else(|| {
+                // Not a failure, but nothing that is to be journaled either.
+                Refusal::new(Rnum::Ok, "this link was there already")
+            })?;
+            Ok((linked, ChangeKind::Link { source, destination }))
+        });
+        let outcome = outcome.map(|(Linked { source, destination, ring }, change)| {
+            source.add_link(Arc::new(Link { ring, destination }));
+            ((), change)
+        });
+        self.conclude(outcome, responder, Reply::of(Rnum::Ok));
+    }
+
+    fn unlink(&self, destination: Path, source: Path, responder: Responder) {
+        let outcome = self.change(|structure| {
+            let Structure { tree, graph, .. } = structure;
+            if let Some(source) = unlink::apply(tree, graph, &destination, &source)? {
+                source.note_linked(false);
+            }
+            Ok(((), ChangeKind::Unlink { source, destination }))
+        });
+        self.conclude(outcome, responder, Reply::of(Rnum::Ok));
+    }
+}
+
+/// The answer to a change if nobody says that it is durable.
+fn lost() -> Refusal {
+    Refusal::new(
+        Rnum::InternalServerError,
+        "the change was made, but it is not on disk; the broker tries to save it",
+    )
+}
+
+impl Actor for Directory {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(self.shared.settings.mailbox_directory);
+    }
+}
+
+impl Handler<Task> for Directory {
+    type Result = ();
+
+    fn handle(&mut self, Task { structural, responder }: Task, _: &mut Self::Context) {
+        guarded(&self.shared.counters, "directory", || self.carry_out(structural, responder));
+    }
+}

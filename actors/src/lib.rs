@@ -1,0 +1,32 @@
+//! The broker without a world: no socket, no file, no environment, no clock on the wall.
+//!
+//! `protocol`, `state`, `access` and `verbs` are pure; `directory`, `resource`, `session` and
+//! `supervisor` are the actors around them; `ports` is what the broker asks of the world. The map
+//! of the whole is ARCHITECTURE.md.
+
+mod access;
+mod broker;
+mod counters;
+mod directory;
+mod guard;
+pub mod ports;
+mod protocol;
+mod resource;
+mod session;
+mod settings;
+mod shared;
+mod state;
+mod supervisor;
+mod verbs;
+
+pub use access::{Identity, Policy};
+pub use broker::{Broker, StartError};
+pub use counters::{Counter, Counters};
+pub use guard::{guarded, is_guarded};
+pub use protocol::{
+    AuthFields, Fault, Limits, Name, Path, Refusal, Response, Rnum, SplitError, SplitRequest,
+    Value, Verb, encode_response, split,
+};
+pub use session::{Session, SessionSummary, Turn};
+pub use settings::{Settings, Sync};
+pub use state::{Ending, OutboxLimits};

@@ -1,0 +1,22 @@
+//! The wire: what a request says and how an answer is written, as pure functions over bytes.
+//!
+//! Nothing here knows the tree, a session or a socket. Recorded behaviour and its reasons are in
+//! the conformance scenarios that `scripts/conformance` runs.
+
+mod bytes;
+mod path;
+mod request;
+mod response;
+mod splitter;
+mod value;
+mod verb;
+
+pub use path::{Name, Path};
+pub use request::{
+    AuthFields, decode_auth, decode_path, decode_source, decode_verb, is_non_recursive,
+};
+pub use response::write_string;
+pub use response::{Refusal, Response, Rnum, Warning, encode_response, write_map_header};
+pub use splitter::{Fault, Limits, SplitError, SplitRequest, split};
+pub use value::{NIL, Value};
+pub use verb::Verb;

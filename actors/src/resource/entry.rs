@@ -1,0 +1,269 @@
+//! Entries: what the tree holds for a resource, whether or not an actor runs for it.
+//!
+//! A resource that is only read is *passive*: its state lies in the entry and is used under a short
+//! lock by whoever asks. The first write starts the actor, on the thread of the writer, because a
+//! message to an actor on the same thread costs a hundredth of one to a thread that sleeps.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::Addr;
+use actix::dev::SendError;
+use parking_lot::Mutex;
+
+use super::actor::{AddLink, End, Follow, Request, Resource};
+use crate::protocol::{Refusal, Rnum, Value};
+use crate::shared::Shared;
+use crate::state::{Ack, Link, ResourceState, Responder, ValueCell};
+use crate::verbs::{Data, Leaf, get, put, stop, stream};
+
+/// A resource as the tree knows it.
+pub struct Entry {
+    number: u64,
+    cell: Arc<ValueCell>,
+    linked: AtomicBool,
+    gone: AtomicBool,
+    slot: Mutex<Slot>,
+}
+
+enum Slot {
+    /// No actor: the state is here.
+    Passive(Box<ResourceState<Arc<Entry>>>),
+    /// The actor that has the state.
+    Active(Addr<Resource>),
+    /// The resource was deleted.
+    Gone,
+}
+
+/// A request that could not be handed over because the resource's mailbox is full.
+pub struct Busy {
+    /// What to do.
+    pub data: Data,
+    /// Whom to answer.
+    pub responder: Responder,
+}
+
+impl Leaf for Arc<Entry> {
+    fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Entry {
+    /// A passive resource with this value.
+    pub fn new(shared: &Shared, value: Value) -> Arc<Self> {
+        let number = shared.next_resource();
+        let cell = Arc::new(ValueCell::new(value));
+        let state = ResourceState::new(number, Arc::clone(&cell), shared.settings.link_buffer);
+        Arc::new(Entry {
+            number,
+            cell,
+            linked: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            slot: Mutex::new(Slot::Passive(Box::new(state))),
+        })
+    }
+
+    /// Tells this resource from every other.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The last value.
+    pub fn value(&self) -> Value {
+        self.cell.get()
+    }
+
+    /// Whether the resource was deleted.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Whether its values go on to other resources.
+    pub fn is_linked(&self) -> bool {
+        self.linked.load(Ordering::Acquire)
+    }
+
+    /// Says whether its values go on to other resources.
+    pub fn note_linked(&self, linked: bool) {
+        self.linked.store(linked, Ordering::Release);
+    }
+
+    /// Hands a request to the resource, which answers it.
+    ///
+    /// # Errors
+    /// If the mailbox of the resource is full; the request comes back to be tried again.
+    pub fn submit(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        data: Data,
+        responder: Responder,
+    ) -> Result<(), Busy> {
+        let mut slot = self.slot.lock();
+        if let Slot::Passive(state) = &mut *slot {
+            match data {
+                Data::Get => get::apply(state, responder),
+                Data::Stream => stream::apply(state, responder),
+                Data::Stop => stop::apply(state, responder),
+                Data::Put(_) => return self.send(&mut slot, shared, Request { data, responder }),
+            }
+            return Ok(());
+        }
+        self.send(&mut slot, shared, Request { data, responder })
+    }
+
+    fn send(
+        self: &Arc<Self>,
+        slot: &mut Slot,
+        shared: &Arc<Shared>,
+        request: Request,
+    ) -> Result<(), Busy> {
+        let Some(address) = self.address(slot, shared) else {
+            request.responder.answer(Refusal::new(Rnum::NotFound, "the resource was deleted"));
+            return Ok(());
+        };
+        match address.try_send(request) {
+            Err(SendError::Full(Request { data, responder })) => {
+                shared.counters.mailbox_full.add(1);
+                Err(Busy { data, responder })
+            }
+            // A closed mailbox drops the request, whose responder then answers 500.
+            Ok(()) | Err(SendError::Closed(_)) => Ok(()),
+        }
+    }
+
+    /// Writes a value from a thread on which the resource's actor should not start.
+    ///
+    /// # Errors
+    /// As [`Entry::submit`].
+    pub fn put_in_place(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        value: Value,
+        responder: Responder,
+    ) -> Result<(), Busy> {
+        let mut slot = self.slot.lock();
+        let Slot::Passive(state) = &mut *slot else {
+            drop(slot);
+            return self.submit(shared, Data::Put(value), responder);
+        };
+        let mut wake = Vec::new();
+        put::apply(state, value, responder, &shared.values, &mut wake);
+        drop(slot);
+        shared.note_change();
+        for link in wake {
+            link.destination.wake(&link, shared);
+        }
+        Ok(())
+    }
+
+    /// Wakes the resource to take what a link has for it.
+    #[expect(clippy::disallowed_methods, reason = "one message in flight for each link")]
+    pub fn wake(self: &Arc<Self>, link: &Arc<Link<Arc<Entry>>>, shared: &Arc<Shared>) {
+        match self.address(&mut self.slot.lock(), shared) {
+            Some(address) => address.do_send(Follow { link: Arc::clone(link) }),
+            None => link.ring.close(),
+        }
+    }
+
+    /// Adds an outgoing link.
+    #[expect(clippy::disallowed_methods, reason = "one message for each link that is made")]
+    pub fn add_link(&self, link: Arc<Link<Arc<Entry>>>) {
+        self.note_linked(true);
+        match &mut *self.slot.lock() {
+            Slot::Passive(state) => state.add_link(link),
+            Slot::Active(address) => address.do_send(AddLink { link }),
+            Slot::Gone => link.ring.close(),
+        }
+    }
+
+    /// Ends the resource and its streams; `ack` is held until every stream has its last frame.
+    #[expect(clippy::disallowed_methods, reason = "one message in the life of a resource")]
+    pub fn end(&self, shared: &Shared, ack: Option<Ack>) {
+        self.gone.store(true, Ordering::Release);
+        let slot = std::mem::replace(&mut *self.slot.lock(), Slot::Gone);
+        match slot {
+            Slot::Passive(mut state) => end(&mut state, shared),
+            Slot::Active(address) => {
+                let message = End { ack, address: address.clone() };
+                address.do_send(message);
+            }
+            Slot::Gone => {}
+        }
+    }
+
+    /// The address of the resource's actor, which is started on this thread if none runs; `None`
+    /// if the resource was deleted.
+    fn address<'s>(
+        self: &Arc<Self>,
+        slot: &'s mut Slot,
+        shared: &Arc<Shared>,
+    ) -> Option<&'s mut Addr<Resource>> {
+        if let Slot::Passive(_) = slot
+            && let Slot::Passive(state) = std::mem::replace(slot, Slot::Gone)
+        {
+            *slot = Slot::Active(Resource::launch(*state, shared));
+        }
+        match slot {
+            Slot::Active(address) => Some(address),
+            Slot::Passive(_) | Slot::Gone => None,
+        }
+    }
+}
+
+/// Ends a resource's streams and gives the room of its value back.
+pub(super) fn end(state: &mut ResourceState<Arc<Entry>>, shared: &Shared) {
+    state.release(&shared.values);
+    state.end();
+}
+
+#[cfg(test)]
+mod tests {
+    use actix::{Arbiter, System};
+
+    use super::*;
+    use crate::shared::tests::shared;
+    use crate::state::{Outbox, Reid};
+
+    fn responder(shared: &Shared) -> Responder {
+        let outbox = Arc::new(Outbox::new(shared.settings.outbox));
+        Responder::new(outbox, 0, Reid::copy_from(&[1]), 0)
+    }
+
+    fn is_running(entry: &Entry) -> bool {
+        matches!(&*entry.slot.lock(), Slot::Active(address) if address.connected())
+    }
+
+    #[test]
+    fn a_resource_gets_its_actor_from_the_first_write_and_on_the_thread_of_the_writer() {
+        System::new().block_on(async {
+            let shared = Arc::new(shared());
+            let entry = Entry::new(&shared, Value::nil());
+            for data in [Data::Get, Data::Stream, Data::Stop] {
+                assert!(entry.submit(&shared, data, responder(&shared)).is_ok());
+                assert!(!is_running(&entry));
+            }
+            let writer = Arbiter::new();
+            let (entry_there, shared_there) = (Arc::clone(&entry), Arc::clone(&shared));
+            let put = move || {
+                let put = Data::Put(Value::nil());
+                let responder = responder(&shared_there);
+                let outbox = Arc::clone(responder.outbox());
+                assert!(entry_there.submit(&shared_there, put, responder).is_ok());
+                outbox
+            };
+            let (sender, receiver) = tokio::sync::oneshot::channel();
+            writer.spawn_fn(move || {
+                let _ = sender.send(put());
+            });
+            let outbox = receiver.await.unwrap();
+            while outbox.answered() == 0 {
+                actix_rt::task::yield_now().await;
+            }
+            assert!(is_running(&entry));
+            writer.stop();
+            writer.join().unwrap();
+            assert!(!is_running(&entry), "the actor lived on the thread of its writer");
+        });
+    }
+}

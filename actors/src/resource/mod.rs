@@ -1,0 +1,6 @@
+//! Resources: an entry in the tree for each, and an actor for those that are written.
+
+mod actor;
+mod entry;
+
+pub use entry::{Busy, Entry};

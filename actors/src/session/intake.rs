@@ -1,0 +1,249 @@
+//! Intake: from the bytes of a message to a request on its way.
+//!
+//! The order of the tests is that of the original: form, identity (401), verb (405), permission
+//! (403), path (404).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use super::{Session, Stuck};
+use crate::access::Identity;
+use crate::directory::Task;
+use crate::protocol::{
+    NIL, Path, Refusal, Rnum, SplitRequest, Value, Verb, decode_auth, decode_path, decode_source,
+    decode_verb, is_non_recursive, split,
+};
+use crate::resource::{Busy, Entry};
+use crate::state::{Reid, Responder};
+use crate::verbs::{Data, Structural};
+
+/// Paths that a session remembers, and the encoded size up to which it does; when there are more it
+/// begins again.
+const PATHS_MAX: usize = 256;
+const PATH_BYTES_KEPT: usize = 256;
+
+/// The request has to wait for others in flight.
+pub(super) struct NotNow;
+
+/// What the session remembers so as not to decode it again for each request.
+#[derive(Default)]
+pub(super) struct Known {
+    /// The last AUTH that proved somebody; `None` until then.
+    auth: Option<KnownAuth>,
+    /// Paths, by their encoded bytes.
+    paths: HashMap<Box<[u8]>, Place>,
+}
+
+/// An AUTH that proved somebody.
+struct KnownAuth {
+    /// As it came; `None` if it was absent.
+    field: Option<Box<[u8]>>,
+    identity: Arc<Identity>,
+}
+
+/// A path that was decoded, and the resource that was there. A deleted resource must not live on
+/// in the memory of its readers.
+struct Place {
+    path: Path,
+    entry: Weak<Entry>,
+}
+
+impl Known {
+    pub(super) fn user(&self) -> Option<String> {
+        self.auth.as_ref().map(|known| known.identity.user.clone())
+    }
+}
+
+/// What a request is about, once it is known to be allowed.
+enum Subject {
+    /// A resource that is there.
+    Resource(Arc<Entry>),
+    /// Anything else, by its path.
+    Path(Path),
+}
+
+impl Session {
+    /// Begins the request in a message: it is on its way, or answered, or has to wait.
+    pub(super) fn begin(&mut self, message: &[u8]) -> Result<(), NotNow> {
+        let in_flight = self.in_flight();
+        if in_flight == 0 {
+            self.barrier = false;
+            self.through_links = None;
+        }
+        if self.barrier || in_flight >= self.shared.settings.requests_max {
+            return Err(NotNow);
+        }
+        let request = match split(message, &self.shared.settings.limits) {
+            Ok(request) => request,
+            Err(error) => {
+                self.shared.counters.malformed_messages.add(1);
+                let refusal = Refusal::new(Rnum::BadRequest, error.fault.to_string());
+                self.responder(error.reid, message.len()).answer(refusal);
+                return Ok(());
+            }
+        };
+        let outcome = self.check(&request).and_then(|(verb, subject)| {
+            self.begin_checked(verb, subject, &request, message.len(), in_flight)
+        });
+        match outcome {
+            Ok(begun) => begun,
+            Err(refusal) => {
+                self.responder(request.reid_or_nil(), message.len()).answer(refusal);
+                Ok(())
+            }
+        }
+    }
+
+    fn responder(&mut self, reid: &[u8], bytes: usize) -> Responder {
+        let number = self.begun;
+        self.begun += 1;
+        self.shared.counters.requests.add(1);
+        Responder::new(Arc::clone(&self.outbox), number, Reid::copy_from(reid), bytes)
+    }
+
+    /// Who asks, for what, and about what; refuses what is not allowed.
+    fn check(&mut self, request: &SplitRequest<'_>) -> Result<(Verb, Subject), Refusal> {
+        self.identify(request.auth)?;
+        let verb = decode_verb(request.verb)?;
+        let policy = self.shared.policy;
+        let Some(KnownAuth { identity, .. }) = &self.known.auth else {
+            return Err(Refusal::silent(Rnum::Unauthorized));
+        };
+        let Some(verb) = verb else {
+            let known = policy.may_hear_of_verbs(identity);
+            let rnum = if known { Rnum::MethodNotAllowed } else { Rnum::Forbidden };
+            return Err(Refusal::silent(rnum));
+        };
+        if let Some(field) = request.path
+            && let Some(place) = self.known.paths.get(field)
+            && let Some(entry) = place.entry.upgrade().filter(|entry| !entry.is_gone())
+        {
+            return if !policy.allows(identity, verb, &place.path) {
+                Err(Refusal::silent(Rnum::Forbidden))
+            } else if verb.is_about_value() {
+                Ok((verb, Subject::Resource(entry)))
+            } else {
+                Ok((verb, Subject::Path(place.path.clone())))
+            };
+        }
+        let path = decode_path(request.path, &self.shared.settings.limits)?;
+        if !policy.allows(identity, verb, &path) {
+            return Err(Refusal::silent(Rnum::Forbidden));
+        }
+        match self.shared.resource(&path).filter(|_| verb.is_about_value()) {
+            None => Ok((verb, Subject::Path(path))),
+            Some(entry) => {
+                self.remember(request.path, path, &entry);
+                Ok((verb, Subject::Resource(entry)))
+            }
+        }
+    }
+
+    /// Makes sure that the known identity is that of AUTH.
+    fn identify(&mut self, auth: Option<&[u8]>) -> Result<(), Refusal> {
+        if self.known.auth.as_ref().is_some_and(|known| known.field.as_deref() == auth) {
+            return Ok(());
+        }
+        let fields = decode_auth(auth, &self.shared.settings.limits)?;
+        let identity = self.shared.credentials.identify(&fields);
+        let identity = identity.ok_or_else(|| Refusal::silent(Rnum::Unauthorized))?;
+        self.known.auth = Some(KnownAuth { field: auth.map(Box::from), identity });
+        Ok(())
+    }
+
+    fn remember(&mut self, field: Option<&[u8]>, path: Path, entry: &Arc<Entry>) {
+        let Some(field) = field.filter(|field| field.len() <= PATH_BYTES_KEPT) else { return };
+        if self.known.paths.len() >= PATHS_MAX {
+            self.known.paths.clear();
+        }
+        let place = Place { path, entry: Arc::downgrade(entry) };
+        self.known.paths.insert(Box::from(field), place);
+    }
+
+    /// Sends a request that is allowed on its way, unless it has to wait for others.
+    fn begin_checked(
+        &mut self,
+        verb: Verb,
+        subject: Subject,
+        request: &SplitRequest<'_>,
+        bytes: usize,
+        in_flight: usize,
+    ) -> Result<Result<(), NotNow>, Refusal> {
+        let reid = request.reid_or_nil();
+        match subject {
+            Subject::Resource(entry) => {
+                if self.through_links.is_some_and(|written| written != entry.number()) {
+                    return Ok(Err(NotNow));
+                }
+                let data = self.data(verb, request)?;
+                if entry.is_linked() && matches!(data, Data::Put(_)) {
+                    self.through_links = Some(entry.number());
+                }
+                let responder = self.responder(reid, bytes);
+                self.hand_over(Stuck::Resource { entry, request: Busy { data, responder } });
+            }
+            Subject::Path(path) => {
+                let structural = self.structural(verb, path, request)?;
+                if in_flight > 0 {
+                    return Ok(Err(NotNow));
+                }
+                let structural = structural();
+                let responder = self.responder(reid, bytes);
+                self.barrier = true;
+                self.hand_over(Stuck::Directory(Task { structural, responder }));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn data(&self, verb: Verb, request: &SplitRequest<'_>) -> Result<Data, Refusal> {
+        let reid_bytes_max = self.shared.settings.limits.reid_bytes_max;
+        match verb {
+            Verb::Get => Ok(Data::Get),
+            Verb::Stream if request.reid_or_nil().len() > reid_bytes_max => Err(Refusal::new(
+                Rnum::BadRequest,
+                format!(
+                    "the REID of a stream has at most {reid_bytes_max} bytes here \
+                     (limits.reid_bytes_max)"
+                ),
+            )),
+            Verb::Stream => Ok(Data::Stream),
+            Verb::Stop => Ok(Data::Stop),
+            _ => Ok(Data::Put(value_of(request))),
+        }
+    }
+
+    /// What the directory is asked for; made when it can begin, so that a value is not copied for a
+    /// request that waits.
+    fn structural<'r>(
+        &self,
+        verb: Verb,
+        path: Path,
+        request: &'r SplitRequest<'_>,
+    ) -> Result<impl FnOnce() -> Structural + use<'r>, Refusal> {
+        let source = match verb {
+            Verb::Link | Verb::Unlink => {
+                decode_source(request.payload, &self.shared.settings.limits)?
+            }
+            Verb::Get | Verb::Put | Verb::Stream | Verb::Stop => {
+                return Err(Refusal::new(Rnum::NotFound, "there is no resource here"));
+            }
+            _ => Path::root(),
+        };
+        let non_recursive = verb == Verb::List && is_non_recursive(request.meta);
+        Ok(move || match verb {
+            Verb::Create => Structural::Create { path },
+            Verb::Mkdir => Structural::Mkdir { path },
+            Verb::Delete => Structural::Delete { path },
+            Verb::List => Structural::List { path, non_recursive },
+            Verb::Link => Structural::Link { destination: path, source },
+            Verb::Unlink => Structural::Unlink { destination: path, source },
+            _ => Structural::Post { path, value: value_of(request) },
+        })
+    }
+}
+
+/// The value that a request brings; nil if it has none.
+fn value_of(request: &SplitRequest<'_>) -> Value {
+    Value::copy_from(request.payload.unwrap_or(&[NIL]))
+}

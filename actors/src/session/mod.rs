@@ -1,0 +1,211 @@
+//! Sessions: one for each connection, whatever door it came through.
+//!
+//! The session is written once, as a synchronous structure: it takes whole messages, forwards the
+//! requests in them, and hands out the messages that its outbox has. The door's actor owns it,
+//! feeds it and drives the socket; what the two say to each other is in this file.
+//!
+//! Order: requests take effect and are answered in the order in which they came. Requests to
+//! resources may be in flight together, up to a bound; a structural request waits until those
+//! before it are done, and those after it wait for it.
+
+mod intake;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use actix::Addr;
+use bytes::Bytes;
+
+use crate::directory::{Directory, Task};
+use crate::protocol::Response;
+use crate::resource::{Busy, Entry};
+use crate::shared::Shared;
+use crate::state::{Ending, Outbox, Outgoing};
+use intake::Known;
+
+/// A connection's part of the broker.
+pub struct Session {
+    shared: Arc<Shared>,
+    directory: Addr<Directory>,
+    outbox: Arc<Outbox>,
+    number: u64,
+    /// Requests that were begun: the number of the next one.
+    begun: u64,
+    /// The request in flight is structural: nothing else may begin.
+    barrier: bool,
+    /// A PUT through links is in flight: only requests to the same resource may begin, so that a
+    /// later request sees what went through the links.
+    through_links: Option<u64>,
+    /// Messages that wait for requests in flight, oldest first.
+    backlog: VecDeque<Bytes>,
+    backlog_bytes: usize,
+    /// A request that found a full mailbox and is tried again.
+    stuck: Option<Stuck>,
+    known: Known,
+    /// Messages of one turn; empty between turns, kept for its memory.
+    outgoing: Vec<Outgoing>,
+}
+
+enum Stuck {
+    Resource { entry: Arc<Entry>, request: Busy },
+    Directory(Task),
+}
+
+/// What a turn left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// More can be written at once: take another turn soon.
+    pub more: bool,
+    /// A request found a full mailbox: take another turn in a millisecond or so.
+    pub retry: bool,
+    /// Close the connection for this reason; nothing more is waiting.
+    pub ending: Option<Ending>,
+}
+
+/// What a session did, for the line in the log when it ends.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionSummary {
+    /// The last user that it proved to be; `None` if it never did.
+    pub user: Option<String>,
+    /// Requests that were begun.
+    pub requests: u64,
+    /// Streams that are open.
+    pub streams: usize,
+    /// Updates that its streams did not get because it was behind.
+    pub skipped: u64,
+}
+
+impl Session {
+    pub(crate) fn open(shared: Arc<Shared>, directory: Addr<Directory>) -> Option<Self> {
+        let outbox = Arc::new(Outbox::new(shared.settings.outbox));
+        let number = shared.sessions.admit(&outbox)?;
+        shared.counters.connections_opened.add(1);
+        Some(Session {
+            shared,
+            directory,
+            outbox,
+            number,
+            begun: 0,
+            barrier: false,
+            through_links: None,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            stuck: None,
+            known: Known::default(),
+            outgoing: Vec::new(),
+        })
+    }
+
+    /// Number of the session, for the log. No two sessions of a process have the same.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// What the session did so far.
+    pub fn summary(&self) -> SessionSummary {
+        SessionSummary {
+            user: self.known.user(),
+            requests: self.begun,
+            streams: self.outbox.streams(),
+            skipped: self.outbox.skipped(),
+        }
+    }
+
+    /// How many more messages the session takes now. A door stops reading at 0 and asks again
+    /// after the next turn.
+    pub fn room(&self) -> usize {
+        let settings = &self.shared.settings;
+        let busy = self.in_flight() > 0 || !self.backlog.is_empty();
+        if self.stuck.is_some()
+            || self.outbox.replies_bytes() > settings.replies_bytes_max
+            || (busy
+                && self.outbox.requests_bytes() + self.backlog_bytes > settings.requests_bytes_max)
+        {
+            return 0;
+        }
+        let taken = self.in_flight() + self.backlog.len();
+        settings.requests_max.saturating_sub(taken)
+    }
+
+    /// Whether every request that came has its answer, sent or not.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight() == 0 && self.backlog.is_empty() && self.stuck.is_none()
+    }
+
+    fn in_flight(&self) -> usize {
+        let open = self.begun.saturating_sub(self.outbox.answered());
+        usize::try_from(open).unwrap_or(usize::MAX)
+    }
+
+    /// Takes one whole message. A message that cannot begin yet waits its turn.
+    pub fn receive(&mut self, message: Bytes) {
+        let waits = !self.backlog.is_empty() || self.stuck.is_some();
+        if waits || self.begin(&message).is_err() {
+            self.shared.counters.requests_held_back.add(1);
+            self.backlog_bytes += message.len();
+            self.backlog.push_back(message);
+        }
+    }
+
+    /// Begins what can begin, then passes up to about a turn's worth of messages to `write`.
+    /// `waker` is called when another turn is worth while.
+    pub fn turn(&mut self, waker: &Waker, mut write: impl FnMut(&Response<'_>)) -> Turn {
+        // The waker is in place before the look at what is answered, so that no answer is missed.
+        let turn_bytes = self.shared.settings.turn_bytes;
+        let drained = self.outbox.drain(turn_bytes, &mut self.outgoing, waker);
+        for message in self.outgoing.drain(..) {
+            write(&message.as_response());
+        }
+        let begun = self.begun;
+        self.begin_waiting();
+        // What was begun just now has its answer yet to be sent.
+        let done = begun == self.begun && self.is_idle();
+        Turn {
+            more: drained.more,
+            retry: self.stuck.is_some(),
+            ending: drained.ending.filter(|_| done),
+        }
+    }
+
+    fn begin_waiting(&mut self) {
+        if let Some(stuck) = self.stuck.take() {
+            self.hand_over(stuck);
+        }
+        while self.stuck.is_none()
+            && let Some(message) = self.backlog.front().cloned()
+        {
+            if self.begin(&message).is_err() {
+                return;
+            }
+            self.backlog_bytes -= message.len();
+            self.backlog.pop_front();
+        }
+    }
+
+    /// Hands a request over; if the mailbox is full, it is kept and tried again.
+    fn hand_over(&mut self, stuck: Stuck) {
+        match stuck {
+            Stuck::Resource { entry, request: Busy { data, responder } } => {
+                if let Err(request) = entry.submit(&self.shared, data, responder) {
+                    self.stuck = Some(Stuck::Resource { entry, request });
+                }
+            }
+            Stuck::Directory(task) => match self.directory.try_send(task) {
+                Err(actix::dev::SendError::Full(task)) => {
+                    self.shared.counters.mailbox_full.add(1);
+                    self.stuck = Some(Stuck::Directory(task));
+                }
+                // A closed mailbox drops the task, whose responder then answers 500.
+                Ok(()) | Err(actix::dev::SendError::Closed(_)) => {}
+            },
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.outbox.close();
+        self.shared.sessions.leave(self.number);
+    }
+}

@@ -1,0 +1,55 @@
+//! Settings of the broker: every bound that it keeps. Values come from the configuration of the
+//! server; nothing here has a default, so that there is one place for defaults.
+
+use std::time::Duration;
+
+use crate::protocol::Limits;
+use crate::state::OutboxLimits;
+
+/// When a structural change is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Once it is on disk.
+    Structure,
+    /// At once; it is saved with the next snapshot.
+    Interval,
+}
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Bounds on the form of a request.
+    pub limits: Limits,
+    /// Resources and directories in all.
+    pub nodes_max: usize,
+    /// Bytes of all values together.
+    pub values_bytes_max: u64,
+    /// Bytes of one listing.
+    pub list_bytes_max: usize,
+    /// Links in all.
+    pub links_max: usize,
+    /// Newest values kept by a link whose destination is behind.
+    pub link_buffer: usize,
+    /// Connections at a time.
+    pub connections_max: usize,
+    /// Requests of one connection in flight.
+    pub requests_max: usize,
+    /// Bytes of the requests of one connection in flight; one request always passes.
+    pub requests_bytes_max: usize,
+    /// Bytes of answers that wait for one connection before its requests are no longer read.
+    pub replies_bytes_max: usize,
+    /// Bounds of each outbox.
+    pub outbox: OutboxLimits,
+    /// Encoded bytes that a connection may write in one turn.
+    pub turn_bytes: usize,
+    /// Messages that wait for the directory.
+    pub mailbox_directory: usize,
+    /// Messages that wait for a resource.
+    pub mailbox_resource: usize,
+    /// Messages that wait for the supervisor.
+    pub mailbox_supervisor: usize,
+    /// Time between snapshots of what has changed.
+    pub snapshot_interval: Duration,
+    /// When a structural change is answered.
+    pub sync: Sync,
+}

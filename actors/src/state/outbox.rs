@@ -1,0 +1,696 @@
+//! The outbox: what a connection has yet to receive.
+//!
+//! Shared by the session and by every resource that it streams. Answers are lossless and leave in
+//! the order of their requests; updates wait in one ring per stream and the oldest are dropped for
+//! a client that is behind. The lock is held for the time of a push, never across a call out, and
+//! at most one wake-up is in flight.
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+use super::reid::Reid;
+use super::reply::{Outgoing, Reply};
+use super::stream::{Opened, Pushed, Ring, StreamId};
+use crate::protocol::{Refusal, Rnum, Value};
+
+/// Bounds of an outbox, from the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct OutboxLimits {
+    /// Streams that a session may have.
+    pub streams_max: usize,
+    /// Newest values kept for each stream.
+    pub stream_buffer: usize,
+    /// Bytes of values kept for each stream; the newest value is always kept.
+    pub stream_buffer_bytes: usize,
+    /// Bytes of updates of all streams together beyond which each keeps its newest value only.
+    pub updates_bytes_max: usize,
+}
+
+/// Why a connection is to be closed by the broker's own wish.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The broker stops or restarts.
+    ShuttingDown,
+}
+
+/// What one turn of draining left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// More is waiting: take another turn soon.
+    pub more: bool,
+    /// Close the connection, for this reason, once nothing more is waiting.
+    pub ending: Option<Ending>,
+}
+
+/// What an answer does to a stream at the moment at which it is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Effect {
+    None,
+    /// Updates of the stream may follow.
+    Opens(StreamId),
+    /// What the stream still has goes first, and then the stream is forgotten.
+    Closes(StreamId),
+}
+
+struct Answer {
+    message: Outgoing,
+    effect: Effect,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u64,
+    ring: Option<Ring>,
+}
+
+#[derive(Default)]
+struct Contents {
+    /// Answers by the order of their requests; `None` where the answer is not there yet.
+    answers: VecDeque<Option<Answer>>,
+    /// The number of the request whose answer stands first.
+    first: u64,
+    slots: Vec<Slot>,
+    free: Vec<usize>,
+    by_key: HashMap<(u64, Reid), StreamId>,
+    ready: VecDeque<usize>,
+    /// Streams that their resource has ended and that have something to send.
+    ended: usize,
+    updates_bytes: usize,
+    skipped: u64,
+    waker: Option<Waker>,
+    ending: Option<Ending>,
+    closed: bool,
+}
+
+/// See the module's text.
+pub struct Outbox {
+    limits: OutboxLimits,
+    answered: AtomicU64,
+    requests_bytes: AtomicUsize,
+    replies_bytes: AtomicUsize,
+    contents: Mutex<Contents>,
+}
+
+impl Outbox {
+    /// An empty outbox.
+    pub fn new(limits: OutboxLimits) -> Self {
+        Outbox {
+            limits,
+            answered: AtomicU64::new(0),
+            requests_bytes: AtomicUsize::new(0),
+            replies_bytes: AtomicUsize::new(0),
+            contents: Mutex::new(Contents::default()),
+        }
+    }
+
+    /// Requests whose answer is there, sent or not.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    /// Bytes of the requests whose answer is not there yet.
+    pub fn requests_bytes(&self) -> usize {
+        self.requests_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of answers that wait to be sent.
+    pub fn replies_bytes(&self) -> usize {
+        self.replies_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Updates that streams of this session did not get because the client was behind.
+    pub fn skipped(&self) -> u64 {
+        self.contents.lock().skipped
+    }
+
+    /// Streams that are open.
+    pub fn streams(&self) -> usize {
+        self.contents.lock().by_key.len()
+    }
+
+    /// Counts a request whose answer is yet to come.
+    pub(super) fn begin(&self, request_bytes: usize) {
+        self.requests_bytes.fetch_add(request_bytes, Ordering::Relaxed);
+    }
+
+    /// Takes the answer to request `number`, a message of `request_bytes`.
+    pub(super) fn answer(
+        &self,
+        number: u64,
+        request_bytes: usize,
+        message: Outgoing,
+        effect: Effect,
+    ) {
+        self.requests_bytes.fetch_sub(request_bytes, Ordering::Relaxed);
+        let size = message.size_bytes();
+        let mut contents = self.contents.lock();
+        if !contents.closed
+            && let Some(position) = number.checked_sub(contents.first)
+            && let Ok(position) = usize::try_from(position)
+        {
+            while contents.answers.len() <= position {
+                contents.answers.push_back(None);
+            }
+            if let Some(place) = contents.answers.get_mut(position) {
+                *place = Some(Answer { message, effect });
+                self.replies_bytes.fetch_add(size, Ordering::Relaxed);
+            }
+        }
+        self.answered.fetch_add(1, Ordering::Release);
+        let waker = contents.waker.take();
+        drop(contents);
+        wake(waker);
+    }
+
+    /// Opens a stream of a resource. Its updates are kept, and sent after the answer to STREAM.
+    pub fn open_stream(&self, resource: u64, reid: &Reid) -> Opened {
+        let mut contents = self.contents.lock();
+        if contents.closed {
+            return Opened::Gone;
+        }
+        let key = (resource, reid.clone());
+        if let Some(stream) = contents.by_key.get(&key).copied() {
+            contents.begin_again(stream);
+            return Opened::Already(stream);
+        }
+        // Streams that have ended count as long as they have something to send.
+        if contents.slots.len() - contents.free.len() >= self.limits.streams_max {
+            return Opened::TooMany;
+        }
+        let index = match contents.free.pop() {
+            Some(index) => index,
+            None => {
+                contents.slots.push(Slot::default());
+                contents.slots.len() - 1
+            }
+        };
+        let Some(slot) = contents.slots.get_mut(index) else { return Opened::Gone };
+        slot.generation += 1;
+        slot.ring = Some(Ring::new(resource, reid.clone()));
+        let stream = StreamId { index, generation: slot.generation };
+        contents.by_key.insert(key, stream);
+        Opened::New(stream)
+    }
+
+    /// Detaches the stream of a resource with this REID, if there is one, so that nothing more is
+    /// pushed into it. What it has is sent before the answer that closes it.
+    pub fn detach_stream(&self, resource: u64, reid: &Reid) -> Option<StreamId> {
+        let mut contents = self.contents.lock();
+        let stream = contents.by_key.remove(&(resource, reid.clone()))?;
+        contents.ring(stream)?.detached = true;
+        Some(stream)
+    }
+
+    /// Hands a value to a stream.
+    pub fn push_update(&self, stream: StreamId, value: &Value) -> Pushed {
+        let limits = &self.limits;
+        let mut guard = self.contents.lock();
+        let contents = &mut *guard;
+        let crowded = contents.updates_bytes > limits.updates_bytes_max;
+        let Some(ring) = contents.ring(stream).filter(|ring| !ring.detached) else {
+            return Pushed::Gone;
+        };
+        let before = ring.bytes;
+        let values_max = if crowded { 1 } else { limits.stream_buffer };
+        let dropped = ring.push(value.clone(), values_max, limits.stream_buffer_bytes);
+        let after = ring.bytes;
+        let becomes_ready = ring.opened && !ring.queued;
+        ring.queued |= ring.opened;
+        contents.updates_bytes = contents.updates_bytes + after - before;
+        contents.skipped += dropped;
+        let waker = if becomes_ready {
+            contents.ready.push_back(stream.index);
+            contents.waker.take()
+        } else {
+            None
+        };
+        drop(guard);
+        wake(waker);
+        if dropped > 0 { Pushed::Skipped(dropped) } else { Pushed::Queued }
+    }
+
+    /// Ends a stream from the side of its resource: what it has is sent, then a last frame with
+    /// this code.
+    pub fn end_stream(&self, stream: StreamId, rnum: Rnum, reason: &'static str) {
+        let mut guard = self.contents.lock();
+        let contents = &mut *guard;
+        let Some(ring) = contents.ring(stream).filter(|ring| !ring.detached) else { return };
+        ring.detached = true;
+        ring.ending = Some((rnum, reason));
+        let becomes_ready = ring.opened && !ring.queued;
+        ring.queued |= ring.opened;
+        let key = ring.key.clone();
+        contents.by_key.remove(&key);
+        contents.ended += 1;
+        if becomes_ready {
+            contents.ready.push_back(stream.index);
+        }
+        let waker = contents.waker.take();
+        drop(guard);
+        wake(waker);
+    }
+
+    /// Whether a resource may still push into this stream.
+    pub fn is_attached(&self, stream: StreamId) -> bool {
+        self.contents.lock().ring(stream).is_some_and(|ring| !ring.detached)
+    }
+
+    /// Asks for the connection to be closed after what is waiting has been sent.
+    pub fn request_end(&self, ending: Ending) {
+        let mut contents = self.contents.lock();
+        contents.ending = contents.ending.or(Some(ending));
+        let waker = contents.waker.take();
+        drop(contents);
+        wake(waker);
+    }
+
+    /// Moves messages of about `budget_bytes` into `out`, answers before updates and one update of
+    /// each stream in turn, and leaves `waker` to be called when more comes.
+    pub fn drain(&self, budget_bytes: usize, out: &mut Vec<Outgoing>, waker: &Waker) -> Drained {
+        let mut guard = self.contents.lock();
+        let contents = &mut *guard;
+        let mut left = Turn { left: budget_bytes, out };
+        let mut freed = 0;
+        while !left.is_over() && contents.take_answer(&mut left, &mut freed) {}
+        while !left.is_over() && contents.take_update(&mut left) {}
+        self.replies_bytes.fetch_sub(freed, Ordering::Relaxed);
+        let more = contents.has_answer() || !contents.ready.is_empty();
+        if !contents.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            contents.waker = Some(waker.clone());
+        }
+        Drained { more, ending: contents.ending.filter(|_| !more) }
+    }
+
+    /// Ends the outbox: the session is gone, whatever waits is dropped, and every resource is told
+    /// so at its next push.
+    pub fn close(&self) {
+        let mut contents = self.contents.lock();
+        let skipped = contents.skipped;
+        let dropped =
+            mem::replace(&mut *contents, Contents { closed: true, skipped, ..Contents::default() });
+        drop(contents);
+        // Values are freed outside the lock.
+        drop(dropped);
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// What one turn may still take.
+struct Turn<'o> {
+    left: usize,
+    out: &'o mut Vec<Outgoing>,
+}
+
+impl Turn<'_> {
+    fn is_over(&self) -> bool {
+        self.left == 0
+    }
+
+    fn send(&mut self, message: Outgoing) {
+        self.left = self.left.saturating_sub(message.size_bytes());
+        self.out.push(message);
+    }
+}
+
+impl Contents {
+    fn ring(&mut self, stream: StreamId) -> Option<&mut Ring> {
+        let slot = self.slots.get_mut(stream.index)?;
+        if slot.generation == stream.generation { slot.ring.as_mut() } else { None }
+    }
+
+    fn has_answer(&self) -> bool {
+        self.answers.front().is_some_and(Option::is_some)
+    }
+
+    /// Sends the next answer, if it is there; `false` if it is not.
+    fn take_answer(&mut self, turn: &mut Turn<'_>, freed: &mut usize) -> bool {
+        let Some(Some(answer)) = self.answers.front() else { return false };
+        if let Effect::Closes(stream) = answer.effect {
+            // The stream's last updates come before the answer to STOP, over several turns if
+            // need be.
+            if let Some(message) = self.pop_update(stream) {
+                turn.send(message);
+                return true;
+            }
+            self.forget(stream);
+        } else if let Effect::Opens(stream) = answer.effect
+            && let Some(message) = self.last_of_namesake(stream)
+        {
+            turn.send(message);
+            return true;
+        }
+        let Some(Some(answer)) = self.answers.pop_front() else { return false };
+        self.first += 1;
+        *freed += answer.message.size_bytes();
+        turn.send(answer.message);
+        if let Effect::Opens(stream) = answer.effect
+            && let Some(ring) = self.ring(stream)
+        {
+            ring.opened = true;
+            if ring.is_ready() && !ring.queued {
+                ring.queued = true;
+                self.ready.push_back(stream.index);
+            }
+        }
+        true
+    }
+
+    /// Drops what a stream has yet to send, because an answer with a newer value is about to go
+    /// out; updates after that value wait for that answer.
+    fn begin_again(&mut self, stream: StreamId) {
+        let Some(ring) = self.ring(stream) else { return };
+        let (bytes, count) = (ring.bytes, ring.values.len() as u64);
+        ring.values.clear();
+        ring.bytes = 0;
+        ring.opened = false;
+        self.updates_bytes -= bytes;
+        self.skipped += count;
+    }
+
+    /// The next message of a stream that has ended and had the REID of the one that is about to
+    /// open, so that the client does not take it for the new one's.
+    fn last_of_namesake(&mut self, opening: StreamId) -> Option<Outgoing> {
+        if self.ended == 0 {
+            return None;
+        }
+        let reid = self.ring(opening)?.key.1.clone();
+        let is_namesake = |slot: &Slot| {
+            slot.ring.as_ref().is_some_and(|ring| ring.ending.is_some() && ring.key.1 == reid)
+        };
+        let mut slots = self.slots.iter().enumerate();
+        let (index, _) =
+            slots.find(|(index, slot)| *index != opening.index && is_namesake(slot))?;
+        let stream = StreamId { index, generation: self.slots.get(index)?.generation };
+        self.pop_update(stream).or_else(|| self.pop_ending(stream))
+    }
+
+    /// Takes the last frame of a stream that its resource has ended, and forgets the stream.
+    fn pop_ending(&mut self, stream: StreamId) -> Option<Outgoing> {
+        let ring = self.ring(stream)?;
+        let (rnum, reason) = ring.ending?;
+        let reid = ring.key.1.clone();
+        self.forget(stream);
+        Some(Outgoing { reid, reply: Reply::from(Refusal::new(rnum, reason)) })
+    }
+
+    /// Takes the oldest value of a stream as a message.
+    fn pop_update(&mut self, stream: StreamId) -> Option<Outgoing> {
+        let ring = self.ring(stream)?;
+        let value = ring.pop()?;
+        let reid = ring.key.1.clone();
+        self.updates_bytes -= value.size_bytes();
+        Some(Outgoing { reid, reply: Reply::value(value) })
+    }
+
+    /// Sends one update of the stream whose turn it is; `false` if none is waiting.
+    fn take_update(&mut self, turn: &mut Turn<'_>) -> bool {
+        let Some(index) = self.ready.pop_front() else { return false };
+        let Some(slot) = self.slots.get_mut(index) else { return true };
+        let stream = StreamId { index, generation: slot.generation };
+        let Some(ring) = slot.ring.as_mut() else { return true };
+        ring.queued = false;
+        if !ring.opened {
+            // It was opened again and waits for its answer, which puts it into the queue.
+            return true;
+        }
+        if let Some(message) = self.pop_update(stream).or_else(|| self.pop_ending(stream)) {
+            turn.send(message);
+        }
+        if let Some(ring) = self.ring(stream)
+            && ring.is_ready()
+        {
+            ring.queued = true;
+            self.ready.push_back(index);
+        }
+        true
+    }
+
+    /// Frees the place of a stream.
+    fn forget(&mut self, stream: StreamId) {
+        let Some(slot) = self.slots.get_mut(stream.index) else { return };
+        if slot.generation != stream.generation {
+            return;
+        }
+        if let Some(ring) = slot.ring.take() {
+            self.updates_bytes -= ring.bytes;
+            self.ended -= usize::from(ring.ending.is_some());
+            if ring.queued {
+                self.ready.retain(|index| *index != stream.index);
+            }
+            self.free.push(stream.index);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+    use crate::state::Responder;
+
+    const LIMITS: OutboxLimits = OutboxLimits {
+        streams_max: 2,
+        stream_buffer: 3,
+        stream_buffer_bytes: 1000,
+        updates_bytes_max: 1000,
+    };
+
+    /// An outbox with somebody who begins requests and reads what comes.
+    struct Bench {
+        outbox: Arc<Outbox>,
+        begun: u64,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            Bench { outbox: Arc::new(Outbox::new(LIMITS)), begun: 0 }
+        }
+
+        fn begin(&mut self, reid: u8) -> Responder {
+            self.begun += 1;
+            let outbox = Arc::clone(&self.outbox);
+            Responder::new(outbox, self.begun - 1, Reid::copy_from(&[reid]), 10)
+        }
+
+        fn open(&mut self, resource: u64, reid: u8) -> StreamId {
+            let Opened::New(stream) = self.outbox.open_stream(resource, &Reid::copy_from(&[reid]))
+            else {
+                panic!("the stream was not opened");
+            };
+            stream
+        }
+
+        fn push(&self, stream: StreamId, byte: u8) -> Pushed {
+            self.outbox.push_update(stream, &Value::copy_from(&[byte]))
+        }
+
+        /// Reads all messages as `reid:code:value`.
+        #[track_caller]
+        fn check(&self, budget: usize, expected: &str) {
+            let mut out = Vec::new();
+            self.outbox.drain(budget, &mut out, Waker::noop());
+            let seen: Vec<String> = out.iter().map(show).collect();
+            assert_eq!(seen.join(" "), expected);
+        }
+    }
+
+    fn show(message: &Outgoing) -> String {
+        let response = message.as_response();
+        let value = response.payload.map_or(String::new(), |value| format!(":{}", value[0]));
+        format!("{}:{}{value}", response.reid[0], response.rnum.number())
+    }
+
+    fn ok() -> Reply {
+        Reply::of(Rnum::Ok)
+    }
+
+    #[test]
+    fn answers_leave_in_the_order_of_their_requests() {
+        let mut bench = Bench::new();
+        let [a, b, c] = [1, 2, 3].map(|reid| bench.begin(reid));
+        c.answer(ok());
+        b.answer(ok());
+        bench.check(9999, "");
+        assert_eq!(bench.outbox.answered(), 2);
+        a.answer(Reply::of(Rnum::Created));
+        bench.check(9999, "1:201 2:200 3:200");
+        assert_eq!((bench.outbox.requests_bytes(), bench.outbox.replies_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_responder_that_is_dropped_answers_500() {
+        let mut bench = Bench::new();
+        drop(bench.begin(1));
+        bench.check(9999, "1:500");
+    }
+
+    #[test]
+    fn updates_follow_the_answer_that_opens_their_stream_and_precede_the_one_that_closes_it() {
+        let mut bench = Bench::new();
+        let [before, stream_request, stop_request] = [1, 2, 2].map(|reid| bench.begin(reid));
+        let stream = bench.open(7, 2);
+        stream_request.answer_opening(stream, Reply::value(Value::copy_from(&[10])));
+        assert_eq!(bench.push(stream, 11), Pushed::Queued);
+        bench.check(9999, "");
+        let detached = bench.outbox.detach_stream(7, &Reid::copy_from(&[2])).unwrap();
+        stop_request.answer_closing(detached, ok());
+        assert_eq!(bench.push(stream, 12), Pushed::Gone);
+        before.answer(ok());
+        bench.check(9999, "1:200 2:200:10 2:200:11 2:200");
+        assert_eq!(bench.outbox.detach_stream(7, &Reid::copy_from(&[2])), None);
+    }
+
+    #[test]
+    fn a_slow_stream_keeps_the_newest_values_and_the_skips_are_counted() {
+        let mut bench = Bench::new();
+        let responder = bench.begin(1);
+        let stream = bench.open(7, 1);
+        responder.answer_opening(stream, ok());
+        let pushed: Vec<Pushed> = (0..5).map(|byte| bench.push(stream, byte)).collect();
+        assert_eq!(pushed[2..], [Pushed::Queued, Pushed::Skipped(1), Pushed::Skipped(1)]);
+        bench.check(9999, "1:200 1:200:2 1:200:3 1:200:4");
+        assert_eq!(bench.outbox.skipped(), 2);
+    }
+
+    #[test]
+    fn streams_take_turns_and_a_budget_ends_a_turn() {
+        let mut bench = Bench::new();
+        for reid in [1, 2] {
+            let responder = bench.begin(reid);
+            let stream = bench.open(u64::from(reid), reid);
+            responder.answer_opening(stream, ok());
+            for byte in 0..3 {
+                bench.push(stream, byte);
+            }
+        }
+        bench.check(1, "1:200");
+        bench.check(1, "2:200");
+        bench.check(150, "1:200:0 2:200:0 1:200:1");
+        bench.check(9999, "2:200:1 1:200:2 2:200:2");
+    }
+
+    #[test]
+    fn all_streams_together_are_bounded_down_to_one_value_each() {
+        let mut bench = Bench::new();
+        let big = Value::copy_from(&[0; 600]);
+        let responder = bench.begin(1);
+        let streams = [bench.open(1, 1), bench.open(2, 2)];
+        responder.answer_opening(streams[0], ok());
+        bench.outbox.push_update(streams[0], &big);
+        bench.outbox.push_update(streams[1], &big);
+        assert_eq!(bench.outbox.push_update(streams[1], &big), Pushed::Skipped(1));
+        assert_eq!(bench.outbox.push_update(streams[1], &big), Pushed::Skipped(1));
+        assert_eq!(bench.outbox.contents.lock().updates_bytes, 1200);
+    }
+
+    #[test]
+    fn a_stream_that_its_resource_ends_gets_its_values_and_a_last_frame() {
+        let mut bench = Bench::new();
+        let responder = bench.begin(1);
+        let stream = bench.open(7, 1);
+        bench.push(stream, 5);
+        bench.outbox.end_stream(stream, Rnum::NotFound, "gone");
+        assert!(!bench.outbox.is_attached(stream));
+        responder.answer_opening(stream, ok());
+        bench.check(9999, "1:200 1:200:5 1:404");
+        let again = bench.open(7, 1);
+        assert_ne!(again, stream);
+        assert_eq!(bench.push(stream, 6), Pushed::Gone);
+    }
+
+    #[test]
+    fn a_stream_that_has_ended_says_so_before_a_new_one_with_its_reid_begins() {
+        let mut bench = Bench::new();
+        let [old, new] = [1, 1].map(|reid| bench.begin(reid));
+        let stream = bench.open(7, 1);
+        old.answer_opening(stream, ok());
+        bench.check(9999, "1:200");
+        bench.push(stream, 5);
+        bench.outbox.end_stream(stream, Rnum::NotFound, "gone");
+        let stream = bench.open(8, 1);
+        bench.push(stream, 6);
+        new.answer_opening(stream, Reply::of(Rnum::Created));
+        bench.check(9999, "1:200:5 1:404 1:201 1:200:6");
+        assert_eq!(bench.outbox.contents.lock().ended, 0);
+    }
+
+    #[test]
+    fn a_session_has_a_bounded_number_of_streams_and_each_only_once() {
+        let mut bench = Bench::new();
+        bench.open(7, 1);
+        let again = bench.outbox.open_stream(7, &Reid::copy_from(&[1]));
+        assert!(matches!(again, Opened::Already(_)));
+        bench.open(7, 2);
+        assert_eq!(bench.outbox.open_stream(8, &Reid::copy_from(&[3])), Opened::TooMany);
+        bench.outbox.close();
+        assert_eq!(bench.outbox.open_stream(8, &Reid::copy_from(&[3])), Opened::Gone);
+    }
+
+    #[test]
+    fn a_stream_that_is_opened_again_goes_on_from_the_value_of_the_answer() {
+        let mut bench = Bench::new();
+        let [first, again] = [1, 1].map(|reid| bench.begin(reid));
+        let stream = bench.open(7, 1);
+        first.answer_opening(stream, Reply::value(Value::copy_from(&[1])));
+        bench.check(9999, "1:200:1");
+        bench.push(stream, 2);
+        bench.push(stream, 3);
+        let Opened::Already(stream) = bench.outbox.open_stream(7, &Reid::copy_from(&[1])) else {
+            panic!("the stream was not known");
+        };
+        bench.push(stream, 4);
+        again.answer_opening(stream, Reply::value(Value::copy_from(&[3])));
+        bench.check(9999, "1:200:3 1:200:4");
+        bench.push(stream, 5);
+        bench.check(9999, "1:200:5");
+        assert_eq!(bench.outbox.skipped(), 2);
+    }
+
+    #[test]
+    fn a_stream_that_was_stopped_counts_until_its_values_are_sent() {
+        let mut bench = Bench::new();
+        let [open, stop] = [1, 1].map(|reid| bench.begin(reid));
+        let stream = bench.open(7, 1);
+        open.answer_opening(stream, ok());
+        bench.open(7, 2);
+        let detached = bench.outbox.detach_stream(7, &Reid::copy_from(&[1])).unwrap();
+        stop.answer_closing(detached, ok());
+        assert_eq!(bench.outbox.open_stream(8, &Reid::copy_from(&[3])), Opened::TooMany);
+        bench.check(9999, "1:200 1:200");
+        assert!(matches!(bench.outbox.open_stream(8, &Reid::copy_from(&[3])), Opened::New(_)));
+    }
+
+    #[test]
+    fn one_wake_up_is_in_flight_and_none_is_lost() {
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let mut bench = Bench::new();
+        let [a, b, c] = [1, 2, 3].map(|reid| bench.begin(reid));
+        let mut out = Vec::new();
+        bench.outbox.drain(9999, &mut out, &waker);
+        a.answer(ok());
+        b.answer(ok());
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        bench.outbox.drain(9999, &mut out, &waker);
+        c.answer(ok());
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+    }
+}

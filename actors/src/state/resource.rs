@@ -1,0 +1,491 @@
+//! A resource: its value, its order of updates, its subscribers and its outgoing links.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::ack::{Ack, AckGuard};
+use super::budget::Budget;
+use super::link::{Handed, Handover, LinkRing, Origin};
+use super::outbox::Outbox;
+use super::reply::Reply;
+use super::responder::Responder;
+use super::stream::{Opened, Pushed, StreamId};
+use crate::protocol::{Refusal, Rnum, Value};
+
+/// Sources whose newest version a resource remembers, so that a value which comes by two ways is
+/// taken once. Beyond that a value may be delivered twice, which is harmless.
+const ORIGINS_MAX: usize = 64;
+
+/// Subscribers below which a resource does not look for those that have gone.
+const PRUNE_MIN: usize = 32;
+
+/// The last value of a resource, written by the resource and read by whoever saves.
+pub struct ValueCell {
+    value: Mutex<Value>,
+}
+
+impl ValueCell {
+    /// A cell with this value.
+    pub fn new(value: Value) -> Self {
+        ValueCell { value: Mutex::new(value) }
+    }
+
+    /// The last value.
+    pub fn get(&self) -> Value {
+        self.value.lock().clone()
+    }
+
+    /// Size of the last value in bytes.
+    pub fn size_bytes(&self) -> u64 {
+        self.value.lock().size_bytes() as u64
+    }
+
+    fn set(&self, value: Value) {
+        let old = std::mem::replace(&mut *self.value.lock(), value);
+        drop(old);
+    }
+}
+
+/// A stream that is told each value of the resource.
+struct Subscriber {
+    outbox: Arc<Outbox>,
+    stream: StreamId,
+}
+
+/// A link to another resource, `D` being how to reach it.
+pub struct Link<D> {
+    /// Values on their way.
+    pub ring: Arc<LinkRing>,
+    /// Where they go.
+    pub destination: D,
+}
+
+/// What happened to updates that could not be kept, for the counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Values that the resource took.
+    pub taken: u64,
+    /// Values for which there was no room.
+    pub refused: u64,
+    /// Updates handed to streams.
+    pub delivered: u64,
+    /// Older updates that slow streams will not get.
+    pub skipped: u64,
+    /// Older updates that links will not hand over.
+    pub link_skipped: u64,
+}
+
+impl std::ops::AddAssign for Delivery {
+    fn add_assign(&mut self, other: Self) {
+        self.taken += other.taken;
+        self.refused += other.refused;
+        self.delivered += other.delivered;
+        self.skipped += other.skipped;
+        self.link_skipped += other.link_skipped;
+    }
+}
+
+/// The state of one resource, without the actor around it.
+pub struct ResourceState<D> {
+    number: u64,
+    cell: Arc<ValueCell>,
+    version: u64,
+    subscribers: Vec<Subscriber>,
+    prune_at: usize,
+    links: Vec<Arc<Link<D>>>,
+    link_buffer: usize,
+    /// The newest version seen of each source that writes here through links.
+    origins: Vec<Origin>,
+    ended: bool,
+}
+
+impl<D> ResourceState<D> {
+    /// A resource with the value in this cell. `number` tells resources apart; no two ever have
+    /// the same.
+    pub fn new(number: u64, cell: Arc<ValueCell>, link_buffer: usize) -> Self {
+        ResourceState {
+            number,
+            cell,
+            version: 0,
+            subscribers: Vec::new(),
+            prune_at: PRUNE_MIN,
+            links: Vec::new(),
+            link_buffer,
+            origins: Vec::new(),
+            ended: false,
+        }
+    }
+
+    /// Exchanges the room of the current value for that of a value of `bytes`; `false` if there is
+    /// no room for it.
+    pub fn reserve(&self, bytes: usize, budget: &Budget) -> bool {
+        self.ended || budget.exchange(self.cell.size_bytes(), bytes as u64)
+    }
+
+    /// Gives the room of the value back, for good.
+    pub fn release(&self, budget: &Budget) {
+        if !self.ended {
+            budget.give_back(self.cell.size_bytes());
+        }
+    }
+
+    /// Answers with the value.
+    pub fn get(&self, responder: Responder) {
+        responder.answer(self.reply());
+    }
+
+    fn reply(&self) -> Reply {
+        if self.ended { gone() } else { Reply::value(self.cell.get()) }
+    }
+
+    /// Takes a value that a client wrote here. The client is answered at once or, if the resource
+    /// has links, when every linked resource has the value or a newer one. Links whose destination
+    /// has to be woken are appended to `wake`.
+    pub fn put(
+        &mut self,
+        value: Value,
+        responder: Responder,
+        wake: &mut Vec<Arc<Link<D>>>,
+    ) -> Delivery {
+        if self.ended {
+            responder.answer(gone());
+            return Delivery::default();
+        }
+        self.version += 1;
+        let version = self.version;
+        let origin = Origin { resource: self.number, version };
+        if self.links.is_empty() {
+            let delivery = self.take(value, origin, &[], wake);
+            responder.answer(Reply::of(Rnum::Ok));
+            return delivery;
+        }
+        let ack = AckGuard::new(responder, Reply::of(Rnum::Ok));
+        self.take(value, origin, &[ack], wake)
+    }
+
+    /// Takes a value that came through a link, unless it came by another way before.
+    pub fn follow(
+        &mut self,
+        handover: Handover,
+        budget: &Budget,
+        wake: &mut Vec<Arc<Link<D>>>,
+    ) -> Delivery {
+        if self.ended || !self.is_news(handover.origin) {
+            return Delivery::default();
+        }
+        if !self.reserve(handover.value.size_bytes(), budget) {
+            for ack in &handover.acks {
+                ack.amend(Refusal::new(
+                    Rnum::InsufficientStorage,
+                    "the value was written, but a linked resource has no room for it \
+                     (limits.values_bytes_max)",
+                ));
+            }
+            return Delivery { refused: 1, ..Delivery::default() };
+        }
+        self.take(handover.value, handover.origin, &handover.acks, wake)
+    }
+
+    fn is_news(&mut self, origin: Origin) -> bool {
+        if let Some(known) = self.origins.iter_mut().find(|o| o.resource == origin.resource) {
+            let news = origin.version > known.version;
+            known.version = known.version.max(origin.version);
+            return news;
+        }
+        if self.origins.len() >= ORIGINS_MAX {
+            self.origins.remove(0);
+        }
+        self.origins.push(origin);
+        true
+    }
+
+    fn take(
+        &mut self,
+        value: Value,
+        origin: Origin,
+        acks: &[Ack],
+        wake: &mut Vec<Arc<Link<D>>>,
+    ) -> Delivery {
+        let mut delivery = Delivery { taken: 1, ..Delivery::default() };
+        self.cell.set(value.clone());
+        self.subscribers.retain(|subscriber| {
+            match subscriber.outbox.push_update(subscriber.stream, &value) {
+                Pushed::Gone => return false,
+                Pushed::Queued => {}
+                Pushed::Skipped(count) => delivery.skipped += count,
+            }
+            delivery.delivered += 1;
+            true
+        });
+        if !self.links.is_empty() {
+            self.links.retain(|link| {
+                let acks = acks.to_vec();
+                let handover = Handover { value: value.clone(), origin, acks };
+                match link.ring.push(handover, self.link_buffer) {
+                    Handed::Closed => return false,
+                    Handed::Over { wake: wanted, skipped } => {
+                        delivery.link_skipped += skipped;
+                        if wanted {
+                            wake.push(Arc::clone(link));
+                        }
+                    }
+                }
+                true
+            });
+        }
+        delivery
+    }
+
+    /// Opens a stream for the session behind the responder and answers with the value; the updates
+    /// after that value follow the answer, none missed and none twice.
+    pub fn stream(&mut self, responder: Responder) {
+        if self.ended {
+            responder.answer(gone());
+            return;
+        }
+        let outbox = Arc::clone(responder.outbox());
+        match outbox.open_stream(self.number, responder.reid()) {
+            Opened::New(stream) => {
+                self.prune();
+                self.subscribers.push(Subscriber { outbox, stream });
+                responder.answer_opening(stream, Reply::value(self.cell.get()));
+            }
+            Opened::Already(stream) => {
+                let warning = Some("this stream is open already; it goes on as one stream".into());
+                let reply = Reply { warning, ..Reply::value(self.cell.get()) };
+                responder.answer_opening(stream, reply);
+            }
+            Opened::TooMany => responder.answer(Refusal::new(
+                Rnum::TooManyRequests,
+                "this connection has as many streams as it may have (session.streams_max)",
+            )),
+            Opened::Gone => drop(responder),
+        }
+    }
+
+    /// Ends the stream with the responder's REID. What it still has is sent before the answer, and
+    /// nothing after it.
+    pub fn stop(&mut self, responder: Responder) {
+        match responder.outbox().detach_stream(self.number, responder.reid()) {
+            Some(stream) => responder.answer_closing(stream, Reply::of(Rnum::Ok)),
+            None => responder.answer(Refusal::new(
+                Rnum::NotFound,
+                "there is no stream of this connection with this REID and PATH",
+            )),
+        }
+    }
+
+    /// Forgets subscribers that have gone, whenever their number has doubled: so that a resource
+    /// which is never written does not collect them.
+    fn prune(&mut self) {
+        if self.subscribers.len() >= self.prune_at {
+            self.subscribers.retain(|s| s.outbox.is_attached(s.stream));
+            self.prune_at = PRUNE_MIN.max(self.subscribers.len().saturating_mul(2));
+        }
+    }
+
+    /// Adds an outgoing link.
+    pub fn add_link(&mut self, link: Arc<Link<D>>) {
+        self.links.retain(|link| !link.ring.is_closed());
+        self.links.push(link);
+    }
+
+    /// Ends the resource: every stream gets what it still has and a last frame with 404, and every
+    /// later request is answered 404.
+    pub fn end(&mut self) {
+        self.ended = true;
+        for subscriber in self.subscribers.drain(..) {
+            subscriber.outbox.end_stream(
+                subscriber.stream,
+                Rnum::NotFound,
+                "the resource was deleted; the stream has ended",
+            );
+        }
+        self.links.clear();
+    }
+}
+
+fn gone() -> Reply {
+    Refusal::new(Rnum::NotFound, "the resource was deleted").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::state::{OutboxLimits, Outgoing, Reid};
+
+    /// A resource whose links lead to names, and a session that looks at what it is sent.
+    struct Bench {
+        state: ResourceState<&'static str>,
+        outbox: Arc<Outbox>,
+        begun: u64,
+        budget: Budget,
+        wake: Vec<Arc<Link<&'static str>>>,
+    }
+
+    fn value(byte: u8) -> Value {
+        Value::copy_from(&[byte])
+    }
+
+    impl Bench {
+        fn new(number: u64) -> Self {
+            let limits = OutboxLimits {
+                streams_max: 9,
+                stream_buffer: 9,
+                stream_buffer_bytes: 99,
+                updates_bytes_max: 99,
+            };
+            let budget = Budget::new(10);
+            assert!(budget.exchange(0, 1));
+            Bench {
+                state: ResourceState::new(number, Arc::new(ValueCell::new(value(0))), 2),
+                outbox: Arc::new(Outbox::new(limits)),
+                begun: 0,
+                budget,
+                wake: Vec::new(),
+            }
+        }
+
+        fn begin(&mut self, reid: u8) -> Responder {
+            self.begun += 1;
+            Responder::new(Arc::clone(&self.outbox), self.begun - 1, Reid::copy_from(&[reid]), 1)
+        }
+
+        fn put(&mut self, reid: u8, byte: u8) {
+            let responder = self.begin(reid);
+            self.state.put(value(byte), responder, &mut self.wake);
+        }
+
+        fn link(&mut self, destination: &'static str) -> Arc<LinkRing> {
+            let ring = Arc::new(LinkRing::default());
+            self.state.add_link(Arc::new(Link { ring: Arc::clone(&ring), destination }));
+            ring
+        }
+
+        fn follow(&mut self, handover: Handover) -> u64 {
+            self.state.follow(handover, &self.budget, &mut self.wake).delivered
+        }
+
+        #[track_caller]
+        fn check(&self, expected: &str) {
+            let mut out = Vec::new();
+            self.outbox.drain(9999, &mut out, Waker::noop());
+            let show = |message: &Outgoing| {
+                let response = message.as_response();
+                let value = response.payload.map_or(String::new(), |v| format!(":{}", v[0]));
+                format!("{}:{}{value}", response.reid[0], response.rnum.number())
+            };
+            assert_eq!(out.iter().map(show).collect::<Vec<_>>().join(" "), expected);
+        }
+    }
+
+    fn handover(resource: u64, version: u64, byte: u8) -> Handover {
+        Handover { value: value(byte), origin: Origin { resource, version }, acks: Vec::new() }
+    }
+
+    #[test]
+    fn a_stream_gets_the_value_and_then_each_update_until_it_is_stopped() {
+        let mut bench = Bench::new(1);
+        let responder = bench.begin(1);
+        bench.state.stream(responder);
+        bench.put(2, 5);
+        bench.put(3, 5);
+        bench.check("1:200:0 2:200 3:200 1:200:5 1:200:5");
+        let responder = bench.begin(1);
+        bench.state.stop(responder);
+        bench.put(4, 6);
+        let responder = bench.begin(1);
+        bench.state.stop(responder);
+        bench.check("1:200 4:200 1:404");
+    }
+
+    #[test]
+    fn a_put_through_links_is_answered_when_every_link_has_been_taken() {
+        let mut bench = Bench::new(1);
+        let [one, two] = ["one", "two"].map(|name| bench.link(name));
+        bench.put(1, 5);
+        assert_eq!(
+            bench.wake.iter().map(|link| link.destination).collect::<Vec<_>>(),
+            ["one", "two"]
+        );
+        bench.check("");
+        drop(one.take());
+        bench.check("");
+        drop(two.take());
+        bench.check("1:200");
+        bench.put(2, 6);
+        one.close();
+        drop(two.take());
+        bench.check("2:200");
+    }
+
+    #[test]
+    fn a_link_that_is_behind_keeps_the_newest_and_the_writers_of_the_older_wait_for_them() {
+        let mut bench = Bench::new(1);
+        let ring = bench.link("far");
+        for number in 1..=4 {
+            bench.put(number, number);
+        }
+        bench.check("");
+        let mut handovers = ring.take();
+        let newest = handovers.pop_back().unwrap();
+        assert_eq!(handovers.pop_back().unwrap().value, value(3));
+        bench.check("1:200 2:200 3:200");
+        assert_eq!(newest.value, value(4));
+        drop(newest);
+        bench.check("4:200");
+    }
+
+    #[test]
+    fn a_value_that_comes_by_two_ways_is_taken_once_and_never_after_a_newer_one() {
+        let mut bench = Bench::new(9);
+        let responder = bench.begin(1);
+        bench.state.stream(responder);
+        let taken: Vec<u64> = [(1, 1), (1, 1), (1, 2), (1, 1), (2, 1), (1, 3)]
+            .map(|(resource, version)| bench.follow(handover(resource, version, 7)))
+            .into();
+        assert_eq!(taken, [1, 0, 1, 0, 1, 1]);
+    }
+
+    #[test]
+    fn a_followed_value_needs_room_like_any_other() {
+        let mut bench = Bench::new(9);
+        let big = Handover { value: Value::copy_from(&[1; 11]), ..handover(1, 1, 0) };
+        bench.follow(big);
+        assert_eq!(bench.state.cell.get(), value(0));
+        bench.follow(Handover { value: Value::copy_from(&[1; 10]), ..handover(1, 2, 0) });
+        assert_eq!(bench.state.cell.size_bytes(), 10);
+    }
+
+    #[test]
+    fn a_deleted_resource_ends_its_streams_and_refuses_what_comes_later() {
+        let mut bench = Bench::new(1);
+        let responder = bench.begin(1);
+        bench.state.stream(responder);
+        bench.put(2, 5);
+        bench.state.release(&bench.budget);
+        assert!(bench.budget.exchange(0, 10), "the room is there again");
+        bench.state.end();
+        bench.put(3, 6);
+        let responder = bench.begin(4);
+        bench.state.get(responder);
+        bench.check("1:200:0 2:200 3:404 4:404 1:200:5 1:404");
+        bench.state.release(&bench.budget);
+        assert!(!bench.budget.exchange(0, 1), "the room is given back once");
+    }
+
+    #[test]
+    fn subscribers_that_have_gone_are_forgotten_without_a_write() {
+        let mut bench = Bench::new(1);
+        for _ in 0..1000 {
+            let responder = bench.begin(1);
+            bench.state.stream(responder);
+            let responder = bench.begin(1);
+            bench.state.stop(responder);
+        }
+        assert!(bench.state.subscribers.len() <= PRUNE_MIN + 1);
+    }
+}

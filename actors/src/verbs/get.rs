@@ -1,0 +1,10 @@
+//! GET: read the value of a resource.
+//!
+//! 200 with the value; 404 where there is no resource.
+
+use crate::state::{ResourceState, Responder};
+
+/// Answers with the value.
+pub fn apply<D>(state: &ResourceState<D>, responder: Responder) {
+    state.get(responder);
+}

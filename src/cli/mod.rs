@@ -1,0 +1,168 @@
+//! The command line: what can be typed, and what its help says.
+//!
+//! The flags of the server are a layer of its settings, so they are defined and checked in `config`
+//! together with the file and the environment; here is what surrounds them.
+
+pub mod check_config;
+mod client;
+pub mod demo;
+mod picture;
+pub mod print_config;
+pub mod watch;
+
+use std::env;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use crate::config::ServerArgs;
+
+const URL: &str = "ws://127.0.0.1:3000/websocket";
+
+const SERVER_HELP: &str = "\
+Runs the Fanal server, a broker that keeps the last value of every resource and sends each change \
+to all clients that stream it.
+
+Without any settings it listens on 127.0.0.1:3000 and lets every program on this machine in. It \
+runs until it is told to stop (Ctrl-C or SIGTERM), then saves its values and closes its \
+connections.";
+
+const SERVER_AFTER: &str = "\
+Where settings come from; later ones win:
+  1. built-in defaults
+  2. a TOML file: the one named by --config, else fanal.toml in the working directory if it exists
+  3. environment variables: server.port is FANAL_SERVER_PORT, lists are separated by commas
+  4. flags, those of --set last
+
+config.example.toml explains every key. `fanal check-config` reports everything that is wrong, and \
+`fanal print-config` shows every value and where it came from; both start nothing.
+
+Example: let other machines connect on port 4000, with users from a file
+  fanal --config users.toml --bind 0.0.0.0 --port 4000 --set auth.mode=users";
+
+const CHECK_HELP: &str = "\
+Checks the configuration and reports everything that is wrong with it, one line per problem. \
+Nothing is started and no port is opened.
+
+Exits with 0 if the server would accept the configuration and with 2 if not.";
+
+const PRINT_HELP: &str = "\
+Shows every setting, its value, and where it came from, as a TOML file with comments. Tokens are \
+shown as ***. Nothing is started.";
+
+const DEMO_HELP: &str = "\
+Connects to a running server and changes one resource many times per second, so that there is \
+something to look at. Stop it with Ctrl-C.";
+
+const WATCH_HELP: &str = "\
+Connects to a running server and prints the value of one resource now and after each change. Stop \
+it with Ctrl-C.";
+
+/// A broker for live state: clients stream resources and always end on the last value.
+#[derive(Parser)]
+#[command(
+    name = "fanal",
+    version,
+    long_about = SERVER_HELP,
+    after_help = "Example: fanal --port 4000\n\nWhere settings come from: fanal --help",
+    after_long_help = SERVER_AFTER,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// The settings of the server, which is what runs without a command.
+    #[command(flatten)]
+    pub server: ServerArgs,
+    /// What to do instead of running the server.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What `fanal` can do besides running the server.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Report everything that is wrong with the configuration.
+    #[command(
+        long_about = CHECK_HELP,
+        after_help = "Example: fanal check-config --config fanal.toml"
+    )]
+    CheckConfig(ServerArgs),
+    /// Show every setting and where it came from.
+    #[command(
+        long_about = PRINT_HELP,
+        after_help = "Example: fanal print-config --set stream.buffer=32"
+    )]
+    PrintConfig(ServerArgs),
+    /// Change a resource many times per second on a running server.
+    #[command(
+        long_about = DEMO_HELP,
+        after_help = "Example: fanal demo --rate 10 --seconds 60"
+    )]
+    Demo(DemoArgs),
+    /// Print each change of a resource of a running server.
+    #[command(
+        long_about = WATCH_HELP,
+        after_help = "Example: fanal watch user/demo/model --frames 10"
+    )]
+    Watch(WatchArgs),
+}
+
+/// What `fanal demo` is told. It has no `Debug`, which would show the token.
+#[derive(Args, Clone)]
+pub struct DemoArgs {
+    /// The server to connect to.
+    #[arg(long, default_value = URL)]
+    pub url: String,
+
+    /// The resource to change, as names separated by slashes.
+    #[arg(long, default_value = "user/demo/model")]
+    pub path: String,
+
+    /// How many changes to send per second.
+    #[arg(long, value_name = "N", default_value_t = 60,
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub rate: u32,
+
+    /// Stop after so many seconds instead of running until Ctrl-C.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub seconds: Option<u64>,
+
+    /// The user to act as.
+    #[arg(long, value_name = "NAME", default_value = "demo")]
+    pub user: String,
+
+    /// The token of that user; the variable keeps it out of the process list.
+    #[arg(long, env = "FANAL_TOKEN", hide_env_values = true, default_value = "demo")]
+    pub token: String,
+}
+
+/// What `fanal watch` is told. It has no `Debug`, which would show the token.
+#[derive(Args, Clone)]
+pub struct WatchArgs {
+    /// The resource to watch, as names separated by slashes.
+    #[arg(value_name = "PATH")]
+    pub path: String,
+
+    /// The server to connect to.
+    #[arg(long, default_value = URL)]
+    pub url: String,
+
+    /// The user to act as.
+    #[arg(long, value_name = "NAME", default_value = "demo")]
+    pub user: String,
+
+    /// The token of that user; the variable keeps it out of the process list.
+    #[arg(long, env = "FANAL_TOKEN", hide_env_values = true, default_value = "demo")]
+    pub token: String,
+
+    /// Stop after so many values instead of running until Ctrl-C.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub frames: Option<u64>,
+}
+
+/// The environment as text. What is no Unicode is replaced instead of ending the program, since
+/// variables of other programs are none of our business.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    env::vars_os().map(|(name, value)| {
+        (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())
+    })
+}

@@ -1,0 +1,363 @@
+//! Every key of the configuration: its type, default, allowed range and meaning, each said once.
+//!
+//! The table below is the only list of keys. The structs, the checks, the names of the environment
+//! variables, `print-config` and `config.example.toml` all come from it, so they cannot disagree.
+//! The first lines above a key are its description wherever it is shown to a person.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, de};
+
+use super::kind::{Kind, bytes, count, time};
+use super::show::Show;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const TIB: u64 = 1024 * GIB;
+
+/// Short enough for tests, long enough not to keep a thread busy.
+const TICK: Duration = Duration::from_millis(10);
+const TEN_MINUTES: Duration = Duration::from_secs(600);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// One `[section]` of the configuration file.
+pub(super) struct Section {
+    pub name: &'static str,
+    pub description: &'static [&'static str],
+    pub keys: &'static [Key],
+}
+
+/// One key, as every reader and printer of configuration sees it.
+pub(super) struct Key {
+    /// The name a person uses, such as `server.port`.
+    pub dotted: &'static str,
+    pub section: &'static str,
+    pub name: &'static str,
+    pub description: &'static [&'static str],
+    pub kind: Kind,
+    /// The value this key has in a configuration, as TOML.
+    pub show: fn(&Config) -> String,
+}
+
+impl Key {
+    /// The environment variable that sets this key.
+    pub fn variable(&self) -> String {
+        format!("FANAL_{}_{}", self.section, self.name).to_uppercase()
+    }
+}
+
+/// All keys in the order of the example file.
+pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.iter().flat_map(|section| section.keys)
+}
+
+/// The key with this dotted name.
+pub(super) fn find(dotted: &str) -> Option<&'static Key> {
+    all().find(|key| key.dotted == dotted)
+}
+
+/// Writes a struct with its defaults for each section, and the table that describes them.
+///
+/// A key reads `name: Type = default, kind;` below its description.
+macro_rules! sections {
+    ($(
+        $(#[doc = $section_doc:literal])+
+        $section:ident: $Section:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $(#[serde($($serde:tt)+)])?
+                $key:ident: $Type:ty = $default:expr, $kind:expr;
+            )+
+        }
+    )+) => {
+        /// The whole configuration, one field per section.
+        #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct Config {
+            $( $(#[doc = $section_doc])+ pub $section: $Section, )+
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Clone, Debug, PartialEq, Deserialize)]
+            #[serde(deny_unknown_fields, default)]
+            pub struct $Section {
+                $( $(#[doc = $doc])+ $(#[serde($($serde)+)])? pub $key: $Type, )+
+            }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    Self { $( $key: $default, )+ }
+                }
+            }
+        )+
+
+        pub(super) static SECTIONS: &[Section] = &[$(
+            Section {
+                name: stringify!($section),
+                description: &[$($section_doc),+],
+                keys: &[$(
+                    Key {
+                        dotted: concat!(stringify!($section), ".", stringify!($key)),
+                        section: stringify!($section),
+                        name: stringify!($key),
+                        description: &[$($doc),+],
+                        kind: $kind,
+                        show: |config| config.$section.$key.show(),
+                    },
+                )+],
+            },
+        )+];
+    };
+}
+
+sections! {
+    /// Where the server listens and who may connect.
+    server: Server {
+        /// The address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 or :: for all.
+        bind: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST), Kind::Address;
+
+        /// The TCP port to listen on; 0 takes any free one and logs it.
+        port: u16 = 3000, count(0, 65_535);
+
+        /// The URL paths on which WebSocket clients are accepted; `*` stands for every path.
+        routes: Vec<String> = vec!["/".to_owned(), "/websocket".to_owned()], Kind::Routes;
+
+        /// The web pages whose scripts may connect; if empty all may, else a request with another
+        /// Origin is answered 403, and one without Origin (not a browser) passes.
+        allowed_origins: Vec<String> = Vec::new(), Kind::Origins;
+
+        /// The proxies in front of this server whose X-Forwarded-For header is believed.
+        trusted_proxies: Vec<IpNet> = Vec::new(), Kind::Networks;
+
+        /// How many threads serve connections; more than one helps only with several busy cores.
+        workers: usize = 1, count(1, 64);
+
+        /// How many connections may be open at once; further ones are turned away.
+        connections_max: usize = 10_000, count(1, 1_000_000);
+
+        /// How many new connections the kernel may hold until the server gets to them.
+        backlog: u32 = 1024, count(1, 65_535);
+    }
+
+    /// How WebSocket connections are read, written and given up.
+    websocket: Websocket {
+        /// How much is read from one connection before the next one gets its turn.
+        read_buffer_bytes: usize = 32_768, bytes(KIB, 16 * MIB);
+
+        /// How much is encoded for one connection before the next one gets its turn.
+        write_buffer_bytes: usize = 65_536, bytes(KIB, 16 * MIB);
+
+        /// The largest request a client may send; a larger one closes the connection with 1009.
+        message_bytes_max: usize = 2_097_152, bytes(KIB, 64 * MIB);
+
+        /// How often a quiet connection is sent a ping, which a living client answers.
+        #[serde(deserialize_with = "duration")]
+        ping_interval: Duration = Duration::from_secs(25), time(TICK, HOUR);
+
+        /// How long a connection may send nothing at all, not even an answer to a ping, before it
+        /// is closed; must be longer than `websocket.ping_interval`.
+        #[serde(deserialize_with = "duration")]
+        idle_timeout: Duration = Duration::from_secs(60), time(TICK, DAY);
+
+        /// How long a client may take nothing of what was sent to it, being dead or not reading,
+        /// before the kernel ends the connection (`TCP_USER_TIMEOUT`).
+        #[serde(deserialize_with = "duration")]
+        user_timeout: Duration = Duration::from_secs(60), time(TICK, HOUR);
+    }
+
+    /// What one connection may ask for at a time.
+    session: Session {
+        /// How many requests of one connection may be in work before it has to wait for an answer.
+        requests_max: usize = 64, count(1, 1024);
+
+        /// How large the payloads of those requests may be together; one request always passes.
+        requests_bytes_max: usize = 4_194_304, bytes(KIB, GIB);
+
+        /// How many streams one connection may have open.
+        streams_max: usize = 1024, count(1, 1_000_000);
+    }
+
+    /// What is kept for each stream whose client is slower than the updates.
+    stream: Stream {
+        /// How many of the newest values are kept per stream; older ones are skipped and counted.
+        buffer: usize = 16, count(1, 65_536);
+
+        /// How many bytes of values are kept per stream; the newest one is kept whatever its size.
+        buffer_bytes: usize = 1_048_576, bytes(KIB, GIB);
+    }
+
+    /// What is kept for each connection until its socket takes it.
+    outbox: Outbox {
+        /// How large the answers that wait to be written may be together; beyond that no further
+        /// requests of the connection are read.
+        replies_bytes_max: usize = 8_388_608, bytes(KIB, GIB);
+
+        /// How large the updates that wait to be written may be together; beyond that each stream
+        /// of the connection keeps only its newest value.
+        updates_bytes_max: usize = 8_388_608, bytes(KIB, GIB);
+    }
+
+    /// How many messages may wait for each of the actors inside the server.
+    mailbox: Mailbox {
+        /// Messages that may wait for the directory, which owns the tree of names.
+        directory: usize = 8192, count(16, 1_048_576);
+
+        /// Messages that may wait for one resource.
+        resource: usize = 4096, count(16, 1_048_576);
+
+        /// Messages that may wait for the supervisor, which saves snapshots.
+        supervisor: usize = 8192, count(16, 1_048_576);
+    }
+
+    /// Links, which hand each value of one resource on to another.
+    link: Link {
+        /// How many of the newest values are kept per link while its destination is behind.
+        buffer: usize = 64, count(1, 65_536);
+
+        /// How many links there may be in all.
+        links_max: usize = 10_000, count(1, 1_000_000);
+    }
+
+    /// How large things may become.
+    limits: Limits {
+        /// How many names a path may have.
+        path_depth_max: usize = 256, count(1, 512);
+
+        /// How long one name in a path may be.
+        name_bytes_max: usize = 2048, bytes(1, 64 * KIB);
+
+        /// How long a path may be, all names together as they are encoded.
+        path_bytes_max: usize = 16_384, bytes(64, MIB);
+
+        /// How long the credentials of a request may be, as they are encoded.
+        auth_bytes_max: usize = 8192, bytes(64, MIB);
+
+        /// How long the REID of a STREAM may be, as it is encoded; it is kept with the stream.
+        reid_bytes_max: usize = 4096, bytes(16, MIB);
+
+        /// How deep arrays and maps may be nested in one message.
+        payload_depth_max: usize = 512, count(8, 512);
+
+        /// How many resources and directories there may be together.
+        nodes_max: usize = 1_000_000, count(1, 100_000_000);
+
+        /// How large the values of all resources may be together.
+        values_bytes_max: u64 = 2_147_483_648, bytes(KIB, TIB);
+
+        /// How large the answer to a LIST may be; for a larger directory it is an error.
+        list_bytes_max: usize = 16_777_216, bytes(KIB, GIB);
+    }
+
+    /// How the tree and its values are saved to disk.
+    snapshot: Snapshot {
+        /// The file they are saved to; a relative path starts at the working directory.
+        path: PathBuf = PathBuf::from("./data/fanal.snapshot"), Kind::Path;
+
+        /// How often changed values are saved, which is also how much of them a crash can lose.
+        #[serde(deserialize_with = "duration")]
+        interval: Duration = Duration::from_secs(1), time(TICK, HOUR);
+
+        /// When a request that creates, deletes or links is answered: `structure` once the change
+        /// is on disk, `interval` at once, to be saved with the next snapshot.
+        sync: SnapshotSync = SnapshotSync::Structure, Kind::Choice(&["structure", "interval"]);
+    }
+
+    /// How the server stops.
+    shutdown: Shutdown {
+        /// The time over which the connections are closed, so that not all come back at once.
+        #[serde(deserialize_with = "duration")]
+        drain: Duration = Duration::from_secs(2), time(Duration::ZERO, TEN_MINUTES);
+    }
+
+    /// What is logged.
+    log: Log {
+        /// The least important messages that are shown; parts of the server can have a level of
+        /// their own, as in `info,fanal::doors=debug`.
+        level: String = "info".to_owned(), Kind::LogFilter;
+
+        /// One line of text for people or one JSON object for machines per message.
+        format: LogFormat = LogFormat::Text, Kind::Choice(&["text", "json"]);
+    }
+
+    /// Who may read and write.
+    auth: Auth {
+        /// `allow_all` lets everybody do everything, `allow_none` refuses every request, `users`
+        /// lets in the users listed below by name and token.
+        mode: AuthMode = AuthMode::AllowAll, Kind::Choice(&["allow_all", "allow_none", "users"]);
+
+        /// Permits `auth.mode = "allow_all"` on an address that other machines can reach.
+        insecure: bool = false, Kind::Flag;
+
+        /// The users, each with a name, a token, and `admin = true` if it may do everything; they
+        /// are given in the file only, where a token is safe from the process list.
+        users: Vec<User> = Vec::new(), Kind::Users;
+    }
+}
+
+/// When a structural change is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnapshotSync {
+    /// Once it is on disk.
+    Structure,
+    /// At once; it is saved with the next snapshot.
+    Interval,
+}
+
+/// How a log message is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// A line for people.
+    Text,
+    /// A JSON object per line.
+    Json,
+}
+
+/// Who is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMode {
+    /// Everybody, with every right.
+    AllowAll,
+    /// Nobody.
+    AllowNone,
+    /// The configured users.
+    Users,
+}
+
+/// One user of `auth.mode = "users"`.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct User {
+    /// The name, which is also the user's place in the tree.
+    pub name: String,
+    /// The secret that proves the name.
+    pub token: String,
+    /// Whether this user may do everything.
+    #[serde(default)]
+    pub admin: bool,
+}
+
+/// Written by hand because a derived one would bring tokens into logs.
+impl std::fmt::Debug for User {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("User")
+            .field("name", &self.name)
+            .field("token", &"***")
+            .field("admin", &self.admin)
+            .finish()
+    }
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map_err(de::Error::custom)
+}

@@ -1,0 +1,95 @@
+//! The configuration room: where settings come from, what they may be, and what is wrong with them.
+//!
+//! Four layers are laid over each other, and later ones win: the defaults in `keys.rs`, a TOML
+//! file, environment variables, flags. Every value keeps the place it came from. All problems of
+//! all layers are reported together, so that one look is enough to mend them.
+//!
+//! Nothing here acts on the world: the only touch is reading the one file that [`load`] is told of.
+
+mod draft;
+mod file;
+mod flags;
+mod keys;
+mod kind;
+mod layers;
+mod problem;
+mod relations;
+mod render;
+mod show;
+mod suggest;
+mod users;
+
+use std::path::PathBuf;
+
+pub use file::{DEFAULT_FILE, Source};
+pub use flags::ServerArgs;
+pub use keys::{
+    Auth, AuthMode, Config, Limits, Link, Log, LogFormat, Mailbox, Outbox, Server, Session,
+    Shutdown, Snapshot, SnapshotSync, Stream, User, Websocket,
+};
+pub use problem::{Origin, Origins, Problem, Problems};
+pub use render::{example, print};
+
+use draft::Draft;
+
+/// A configuration in which everything is right.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    /// Where each of them came from.
+    pub origins: Origins,
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+}
+
+/// Reads the file that the flags name, or the default one, and lays everything over each other.
+///
+/// # Errors
+/// All problems of all layers at once.
+pub fn load(
+    args: &ServerArgs,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Loaded, Problems> {
+    let mut draft = Draft::default();
+    let source = match file::find(args.config.as_deref()) {
+        Ok(source) => source,
+        Err(problem) => {
+            draft.report_incomplete(problem);
+            None
+        }
+    };
+    finish(draft, source.as_ref(), args, env)
+}
+
+/// The same as [`load`] for a file whose text is already here; touches nothing outside.
+///
+/// # Errors
+/// All problems of all layers at once.
+pub fn resolve(
+    source: Option<&Source>,
+    args: &ServerArgs,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Loaded, Problems> {
+    finish(Draft::default(), source, args, env)
+}
+
+/// The names of all keys in the order of the example file, such as `server.port`.
+pub fn key_names() -> impl Iterator<Item = &'static str> {
+    keys::all().map(|key| key.dotted)
+}
+
+fn finish(
+    mut draft: Draft,
+    source: Option<&Source>,
+    args: &ServerArgs,
+    env: impl Iterator<Item = (String, String)>,
+) -> Result<Loaded, Problems> {
+    if let Some(source) = source {
+        file::apply(source, &mut draft);
+    }
+    layers::apply_environment(env, &mut draft);
+    layers::apply_flags(args, &mut draft);
+    let (config, origins) = draft.finish()?;
+    Ok(Loaded { config, origins, file: source.map(|source| source.path.clone()) })
+}

@@ -1,0 +1,80 @@
+//! What values must be in relation to each other. Each is right on its own by now.
+
+use std::collections::BTreeSet;
+
+use super::keys::{self, AuthMode, Config};
+use super::problem::{About, Origin, Origins, Problem};
+
+/// Everything that does not go together.
+pub(super) fn check(
+    config: &Config,
+    origins: &Origins,
+    doubtful: &BTreeSet<&'static str>,
+) -> Vec<Problem> {
+    let judge = Judge { config, origins, doubtful, problems: Vec::new() };
+    judge.open_door().pings().users().problems
+}
+
+struct Judge<'a> {
+    config: &'a Config,
+    origins: &'a Origins,
+    doubtful: &'a BTreeSet<&'static str>,
+    problems: Vec<Problem>,
+}
+
+impl Judge<'_> {
+    /// A server that trusts everybody must not be reachable by everybody, unless that is meant.
+    fn open_door(self) -> Self {
+        let auth = &self.config.auth;
+        // `::ffff:127.0.0.1` is loopback too, in the clothes of IPv6.
+        let reachable = !self.config.server.bind.to_canonical().is_loopback();
+        let open = auth.mode == AuthMode::AllowAll && !auth.insecure && reachable;
+        self.complain(
+            open,
+            &["server.bind", "auth.mode", "auth.insecure"],
+            "with auth.mode = \"allow_all\" everybody who reaches this address could read and \
+             write everything: expected a loopback address such as 127.0.0.1 or auth.mode = \
+             \"users\", or auth.insecure = true if that is meant",
+        )
+    }
+
+    /// A client that has nothing to say shows that it lives by answering pings.
+    fn pings(self) -> Self {
+        let websocket = &self.config.websocket;
+        let wrong = websocket.idle_timeout <= websocket.ping_interval;
+        let interval = super::show::duration(websocket.ping_interval);
+        let sentence = format!(
+            "expected more than websocket.ping_interval = \"{interval}\", or quiet clients would \
+             be closed before they are asked whether they live"
+        );
+        self.complain(wrong, &["websocket.idle_timeout", "websocket.ping_interval"], &sentence)
+    }
+
+    fn users(self) -> Self {
+        let wrong = self.config.auth.mode == AuthMode::Users && self.config.auth.users.is_empty();
+        self.complain(
+            wrong,
+            &["auth.mode", "auth.users"],
+            "there are no users, so nobody could do anything: expected at least one block \
+             [[auth.users]] with name and token in the file, or another auth.mode",
+        )
+    }
+
+    /// The first key is the one to blame, at its place or, if nobody set it, at that of another.
+    fn complain(mut self, wrong: bool, dotted: &[&'static str], sentence: &str) -> Self {
+        if !wrong || dotted.iter().any(|name| self.doubtful.contains(name)) {
+            return self;
+        }
+        let origin = dotted
+            .iter()
+            .map(|name| self.origins.get(name))
+            .find(|origin| **origin != Origin::Default)
+            .unwrap_or(&Origin::Default);
+        if let Some(key) = dotted.first().and_then(|name| keys::find(name)) {
+            let found = (key.show)(self.config);
+            let sentence = format!("{} = {found}: {sentence}", key.dotted);
+            self.problems.push(Problem::at(About::Value, origin, sentence));
+        }
+        self
+    }
+}

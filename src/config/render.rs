@@ -1,0 +1,125 @@
+//! The two texts that are written from the table of keys: the example file and `print-config`.
+
+// Writing to a string cannot fail, which is why the results are dropped.
+use std::fmt::Write;
+
+use super::Loaded;
+use super::keys::{Config, Key, SECTIONS};
+use super::kind::Kind;
+use super::problem::Origin;
+use super::show::{HIDDEN, Show, quote};
+
+/// Beyond this width a value does not push the comments of its neighbours to the right.
+const ALIGNED_WIDTH_MAX: usize = 48;
+
+const BOLD: &str = "\x1b[1m";
+const DIM: &str = "\x1b[2m";
+const GREEN: &str = "\x1b[32m";
+const PLAIN: &str = "\x1b[0m";
+
+const EXAMPLE_HEAD: &str = "\
+# The configuration of Fanal: every key, what it means, what it accepts, and its default.
+#
+# Every value is commented out and is the default; remove the # in front of a line to change it.
+# Copy this file to fanal.toml, which is read from the working directory, or name it with --config.
+#
+# Settings come from four places, and later ones win: these defaults, the file, environment
+# variables (server.port is FANAL_SERVER_PORT; lists are separated by commas) and flags
+# (--port 4000, or --set server.port=4000 for any key).
+#
+# `fanal check-config` reports everything that is wrong; `fanal print-config` shows each value
+# with the place it came from.
+";
+
+const EXAMPLE_USERS: &str = "\
+#     [[auth.users]]
+#     name = \"ann\"
+#     token = \"a long random secret\"
+#     admin = true
+#
+#     [[auth.users]]
+#     name = \"bob\"
+#     token = \"another long random secret\"
+";
+
+/// The text of `config.example.toml`.
+pub fn example() -> String {
+    let defaults = Config::default();
+    let mut text = EXAMPLE_HEAD.to_owned();
+    for section in SECTIONS {
+        text.push('\n');
+        push_comment(&mut text, section.description);
+        let _ = writeln!(text, "[{}]", section.name);
+        for key in section.keys {
+            text.push('\n');
+            push_comment(&mut text, key.description);
+            if matches!(key.kind, Kind::Users) {
+                text.push_str(EXAMPLE_USERS);
+                continue;
+            }
+            let _ = writeln!(text, "# Expected: {}", key.kind.expected());
+            let _ = writeln!(text, "#{} = {}", key.name, (key.show)(&defaults));
+        }
+    }
+    text
+}
+
+/// The values in effect as TOML, each with its origin in a comment; tokens are hidden.
+pub fn print(loaded: &Loaded, colour: bool) -> String {
+    let mut text = String::new();
+    for section in SECTIONS {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        let header = format!("[{}]", section.name);
+        text.push_str(&paint(&header, BOLD, colour));
+        text.push('\n');
+        let has_blocks =
+            |key: &Key| matches!(key.kind, Kind::Users) && !loaded.config.auth.users.is_empty();
+        let lines = section.keys.iter().filter(|key| !has_blocks(key)).map(|key| {
+            let line = format!("{} = {}", key.name, (key.show)(&loaded.config));
+            (line, loaded.origins.get(key.dotted))
+        });
+        push_lines(&mut text, &lines.collect::<Vec<_>>(), colour);
+        if section.keys.iter().any(has_blocks) {
+            push_users(&mut text, loaded, colour);
+        }
+    }
+    text
+}
+
+fn push_users(text: &mut String, loaded: &Loaded, colour: bool) {
+    let fallback = loaded.origins.get("auth.users");
+    for (index, user) in loaded.config.auth.users.iter().enumerate() {
+        let origin = loaded.origins.users.get(index).unwrap_or(fallback);
+        text.push('\n');
+        text.push_str(&paint("[[auth.users]]", BOLD, colour));
+        text.push('\n');
+        let lines = [
+            (format!("name = {}", user.name.show()), origin),
+            (format!("token = {}", quote(HIDDEN)), origin),
+            (format!("admin = {}", user.admin), origin),
+        ];
+        push_lines(text, &lines, colour);
+    }
+}
+
+fn push_lines(text: &mut String, lines: &[(String, &Origin)], colour: bool) {
+    let widths = lines.iter().map(|(line, _)| line.chars().count());
+    let width = widths.filter(|width| *width <= ALIGNED_WIDTH_MAX).max().unwrap_or(0);
+    for (line, origin) in lines {
+        let tint = if **origin == Origin::Default { DIM } else { GREEN };
+        let comment = paint(&format!("# {origin}"), tint, colour);
+        let _ = writeln!(text, "{line:width$}  {comment}");
+    }
+}
+
+fn push_comment(text: &mut String, lines: &[&str]) {
+    for line in lines {
+        let _ = writeln!(text, "# {}", line.trim());
+    }
+}
+
+fn paint(text: &str, tint: &str, colour: bool) -> String {
+    if colour { format!("{tint}{text}{PLAIN}") } else { text.to_owned() }
+}

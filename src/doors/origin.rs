@@ -1,0 +1,41 @@
+//! Where a connection comes from: the peer's address behind proxies, and the Origin of a page.
+
+use std::net::IpAddr;
+
+use actix_web::HttpRequest;
+use actix_web::http::header;
+
+use super::DoorSettings;
+
+/// Addresses of X-Forwarded-For that are looked at; a client may send any number.
+const FORWARDED_MAX: usize = 32;
+
+/// The address to log: the peer's, or what the trusted proxies before it say.
+pub fn client_address(request: &HttpRequest, settings: &DoorSettings) -> String {
+    let Some(peer) = request.peer_addr() else { return "an unknown address".into() };
+    if !settings.trusts(peer.ip()) {
+        return peer.to_string();
+    }
+    // A proxy may add to the last line or add a line: together they are one list.
+    let lines = request.headers().get_all("x-forwarded-for");
+    let forwarded: Vec<&str> = lines.filter_map(|value| value.to_str().ok()).collect();
+    let forwarded = forwarded.join(",");
+    // The last address was added by the nearest proxy; the first one that no proxy of ours added
+    // is the client's.
+    let mut client = peer.ip();
+    for text in forwarded.rsplit(',').take(FORWARDED_MAX) {
+        let Ok(address) = text.trim().parse::<IpAddr>() else { break };
+        client = address;
+        if !settings.trusts(address) {
+            break;
+        }
+    }
+    format!("{client} (through {peer})")
+}
+
+/// Whether a page of this Origin may connect. Clients that are no browsers send none.
+pub fn is_allowed(request: &HttpRequest, settings: &DoorSettings) -> bool {
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
+    settings.allowed_origins.is_empty()
+        || settings.allowed_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
+}

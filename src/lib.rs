@@ -1,0 +1,14 @@
+//! The server around the broker: configuration, doors, store, command line.
+//!
+//! `main` is the program; everything that it does is in [`app`] and [`cli`]. The map of the whole
+//! is ARCHITECTURE.md.
+
+pub mod app;
+mod auth;
+pub mod cli;
+mod clock;
+pub mod config;
+mod descriptors;
+pub mod doors;
+mod logging;
+pub mod store;

@@ -1,0 +1,28 @@
+//! `fanal`: the server, and the commands around it.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use fanal::cli::{self, Cli, Command};
+use fanal::{app, config};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.command {
+        Some(Command::CheckConfig(args)) => return cli::check_config::run(args),
+        Some(Command::PrintConfig(args)) => return cli::print_config::run(args),
+        Some(Command::Demo(args)) => cli::demo::run(args),
+        Some(Command::Watch(args)) => cli::watch::run(args),
+        None => match config::load(&cli.server, cli::environment()) {
+            Ok(loaded) => app::run(&loaded),
+            Err(problems) => return cli::check_config::fail(&problems),
+        },
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("fanal: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
