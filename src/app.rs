@@ -1,26 +1,26 @@
 //! The server from start to stop: the one place where all rooms meet.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
-use actix_web::{App, HttpServer, web};
 use anyhow::Context;
 use fanal_actors::{Broker, Limits, OutboxLimits, Settings, Sync, is_guarded};
+use rustls::ServerConfig;
 use tokio::sync::Notify;
 
 use crate::config::{AuthMode, Config, DEFAULT_FILE, Loaded, SnapshotSync};
-use crate::doors::{Door, DoorSettings, listen, prepare_socket, routes};
+use crate::doors::{
+    Door, DoorSettings, listen, listen_unix, load_tls, serve_direct, serve_tcp, serve_unix,
+};
 use crate::store::FileStore;
-use crate::{auth, descriptors, logging};
+use crate::{accounts, auth, descriptors, logging};
 
 /// How long a peer has to answer a close frame before its connection is ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long a client has to send the head of its HTTP request.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Exit code after a second signal: the last changes may not be saved.
 const EXIT_AT_ONCE: i32 = 130;
@@ -37,21 +37,22 @@ pub fn run(loaded: &Loaded) -> anyhow::Result<()> {
     logging::start(&config.log);
     watch_for_panics();
     descriptors::prepare(config.server.connections_max);
-    let address = SocketAddr::new(config.server.bind, config.server.port);
-    let backlog = i32::try_from(config.server.backlog).unwrap_or(i32::MAX);
-    let listener = listen(address, backlog).with_context(|| {
-        format!("cannot listen on {address}; is another server running? --port takes another one")
-    })?;
-    let address = listener.local_addr().context("the listening socket has no address")?;
+    let tls = if is_encrypted(config) {
+        Some(load_tls(&config.tls.certificate, &config.tls.key)?)
+    } else {
+        None
+    };
+    let listeners = Listeners::open(config)?;
+    let urls = listeners.urls(config)?;
     let store = FileStore::open(config.snapshot.path.clone())?;
     actix_web::rt::System::new().block_on(async {
         let (credentials, policy) = auth::from_config(&config.auth);
         let broker = Broker::start(settings(config), policy, credentials, Arc::new(store))?;
-        let server = serve(listener, config, broker.clone())?;
+        let server = serve(listeners, config, tls, broker.clone())?;
         let handle = server.handle();
         let running = actix_web::rt::spawn(server);
         let mut signals = Signals::listen()?;
-        greet(loaded, address, broker.nodes());
+        greet(loaded, &urls, broker.nodes());
         let failed = wait_for_the_end(&mut signals).await;
         log::info!("stopping: {} connections to close", broker.sessions());
         handle.pause().await;
@@ -64,6 +65,10 @@ pub fn run(loaded: &Loaded) -> anyhow::Result<()> {
             }
         };
         handle.stop(false).await;
+        if !config.unix.path.as_os_str().is_empty() {
+            // A socket that is left behind is replaced at the next start.
+            let _ = std::fs::remove_file(&config.unix.path);
+        }
         running.abort();
         outcome?;
         anyhow::ensure!(!failed, "a thread of the server has failed; see the log");
@@ -72,7 +77,7 @@ pub fn run(loaded: &Loaded) -> anyhow::Result<()> {
 }
 
 /// Closes every session, saves, and says what happened.
-async fn stop(broker: Broker, drain: Duration) -> anyhow::Result<()> {
+pub(crate) async fn stop(broker: Broker, drain: Duration) -> anyhow::Result<()> {
     let numbers = broker.clone();
     let saved = broker.stop(drain).await?;
     match saved {
@@ -92,39 +97,91 @@ async fn stop(broker: Broker, drain: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn serve(
-    listener: std::net::TcpListener,
-    config: &Config,
-    broker: Broker,
-) -> anyhow::Result<actix_web::dev::Server> {
-    let settings = Arc::new(door_settings(config));
-    let door = web::Data::new(Door { broker, settings: Arc::clone(&settings) });
-    let user_timeout = settings.user_timeout;
-    let server = HttpServer::new(move || {
-        let settings = Arc::clone(&settings);
-        App::new()
-            .app_data(web::Data::clone(&door))
-            .configure(move |service| routes(&settings, service))
-    });
-    // The framework's bound is one for each worker; the broker's own is that of the configuration.
-    let connections = config.server.connections_max.saturating_add(CONNECTIONS_TO_REFUSE);
-    let connections = connections.div_ceil(config.server.workers);
-    Ok(server
-        .workers(config.server.workers)
-        .max_connections(connections)
-        .client_request_timeout(REQUEST_TIMEOUT)
-        .client_disconnect_timeout(Duration::ZERO)
-        .h1_write_buffer_size(config.websocket.write_buffer_bytes)
-        .tcp_nodelay(true)
-        .on_connect(move |connection, _| prepare_socket(connection, user_timeout))
-        .disable_signals()
-        .shutdown_timeout(1)
-        .listen(listener)
-        .context("cannot take connections")?
-        .run())
+/// The sockets that listen.
+struct Listeners {
+    websocket: TcpListener,
+    tcp: Option<TcpListener>,
+    unix: Option<UnixListener>,
 }
 
-fn settings(config: &Config) -> Settings {
+impl Listeners {
+    fn open(config: &Config) -> anyhow::Result<Self> {
+        let backlog = i32::try_from(config.server.backlog).unwrap_or(i32::MAX);
+        let listen = |bind, port, key: &str| {
+            let address = SocketAddr::new(bind, port);
+            listen(address, backlog).with_context(|| {
+                format!(
+                    "cannot listen on {address}; is another server running? {key} takes another one"
+                )
+            })
+        };
+        // The file of the socket is made under a mask that is that of the whole process.
+        let unix = &config.unix;
+        let unix = if unix.path.as_os_str().is_empty() {
+            None
+        } else {
+            let (owner, group) = (accounts::user(&unix.owner)?, accounts::group(&unix.group)?);
+            Some(listen_unix(&unix.path, unix.mode_bits(), owner, group)?)
+        };
+        let (server, tcp) = (&config.server, &config.tcp);
+        Ok(Listeners {
+            websocket: listen(server.bind, server.port, "--port")?,
+            tcp: tcp.enabled.then(|| listen(tcp.bind, tcp.port, "tcp.port")).transpose()?,
+            unix,
+        })
+    }
+
+    /// What the greeting says of each.
+    fn urls(&self, config: &Config) -> anyhow::Result<Vec<String>> {
+        let address = self.websocket.local_addr().context("the socket has no address")?;
+        let scheme = if is_encrypted(config) { "wss" } else { "ws" };
+        let url = |route: &String| {
+            format!("{scheme}://{address}{}", if route == "*" { "/" } else { route })
+        };
+        let mut urls: Vec<String> = config.server.routes.iter().map(url).collect();
+        if let Some(tcp) = &self.tcp {
+            let address = tcp.local_addr().context("the socket has no address")?;
+            urls.push(format!("tcp://{address}"));
+        }
+        if self.unix.is_some() {
+            urls.push(format!("unix:{}", config.unix.path.display()));
+        }
+        Ok(urls)
+    }
+}
+
+fn is_encrypted(config: &Config) -> bool {
+    !config.tls.certificate.as_os_str().is_empty()
+}
+
+fn serve(
+    listeners: Listeners,
+    config: &Config,
+    tls: Option<ServerConfig>,
+    broker: Broker,
+) -> anyhow::Result<actix_server::Server> {
+    // The framework's bound is one for each worker, and for what is no session yet.
+    let connections = config.server.connections_max.saturating_add(CONNECTIONS_TO_REFUSE);
+    let server = actix_server::Server::build()
+        .workers(config.server.workers)
+        .max_concurrent_connections(connections.div_ceil(config.server.workers))
+        .disable_signals()
+        .shutdown_timeout(1);
+    let door = Door::new(broker, door_settings(config));
+    let address = listeners.websocket.local_addr().context("the socket has no address")?;
+    let mut server = serve_direct(server, listeners.websocket, address, door.clone(), tls)
+        .context("cannot take connections")?;
+    if let Some(tcp) = listeners.tcp {
+        server = serve_tcp(server, tcp, door.clone()).context("cannot take tcp connections")?;
+    }
+    if let Some(unix) = listeners.unix {
+        server = serve_unix(server, unix, door).context("cannot take unix connections")?;
+    }
+    Ok(server.run())
+}
+
+/// What the broker needs of the configuration.
+pub(crate) fn settings(config: &Config) -> Settings {
     Settings {
         limits: Limits {
             payload_depth_max: config.limits.payload_depth_max,
@@ -149,7 +206,6 @@ fn settings(config: &Config) -> Settings {
             stream_buffer_bytes: config.stream.buffer_bytes,
             updates_bytes_max: config.outbox.updates_bytes_max,
         },
-        turn_bytes: config.websocket.write_buffer_bytes,
         mailbox_directory: config.mailbox.directory,
         mailbox_resource: config.mailbox.resource,
         mailbox_supervisor: config.mailbox.supervisor,
@@ -161,25 +217,35 @@ fn settings(config: &Config) -> Settings {
     }
 }
 
-fn door_settings(config: &Config) -> DoorSettings {
+/// What the doors need of the configuration.
+pub(crate) fn door_settings(config: &Config) -> DoorSettings {
     DoorSettings {
         routes: config.server.routes.clone(),
         allowed_origins: config.server.allowed_origins.clone(),
         trusted_proxies: config.server.trusted_proxies.clone(),
-        message_bytes_max: config.websocket.message_bytes_max,
-        read_buffer_bytes: config.websocket.read_buffer_bytes,
+        connections_per_address_max: config.server.connections_per_address_max,
+        connections_per_second_max: config.server.connections_per_second_max,
+        requests_per_second_max: config.session.requests_per_second_max,
+        message_bytes_max: config.limits.message_bytes_max,
+        read_buffer_bytes: config.socket.read_buffer_bytes,
+        write_buffer_bytes: config.socket.write_buffer_bytes,
         ping_interval: config.websocket.ping_interval,
-        idle_timeout: config.websocket.idle_timeout,
+        pong_timeout: config.websocket.pong_timeout,
+        idle_timeout: config.session.idle_timeout,
+        first_request_timeout: config.auth.first_request_timeout,
+        stall_timeout: config.outbox.stall_timeout,
+        wrong_requests_max: config.session.wrong_requests_max,
+        wrong_requests_timeout: config.session.wrong_requests_timeout,
         close_timeout: CLOSE_TIMEOUT,
-        user_timeout: config.websocket.user_timeout,
+        nodelay: config.socket.nodelay,
+        notsent_lowat_bytes: config.socket.notsent_lowat_bytes,
+        user_timeout: config.socket.user_timeout,
     }
 }
 
 /// Tells the person at the terminal what runs and what to try.
-fn greet(loaded: &Loaded, address: SocketAddr, nodes: usize) {
+fn greet(loaded: &Loaded, urls: &[String], nodes: usize) {
     let config = &loaded.config;
-    let url = |route: &str| format!("ws://{address}{}", if route == "*" { "/" } else { route });
-    let urls: Vec<String> = config.server.routes.iter().map(|route| url(route)).collect();
     let file = match &loaded.file {
         Some(file) => file.display().to_string(),
         None => format!("built-in defaults (there is no ./{DEFAULT_FILE})"),

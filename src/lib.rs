@@ -3,6 +3,7 @@
 //! `main` is the program; everything that it does is in [`app`] and [`cli`]. The map of the whole
 //! is ARCHITECTURE.md.
 
+mod accounts;
 pub mod app;
 mod auth;
 pub mod cli;
@@ -10,5 +11,8 @@ mod clock;
 pub mod config;
 mod descriptors;
 pub mod doors;
+mod embed;
 mod logging;
 pub mod store;
+
+pub use embed::{Embedded, embed};

@@ -182,7 +182,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(config.server.bind.to_string(), "127.0.0.1");
     assert_eq!(config.server.port, 3000);
     assert_eq!(config.server.routes, ["/", "/websocket"]);
-    assert_eq!(config.websocket.idle_timeout, Duration::from_secs(60));
+    assert_eq!(config.websocket.pong_timeout, Duration::from_secs(35));
     assert_eq!(config.stream.buffer, 16);
     assert_eq!(config.limits.values_bytes_max, 2_147_483_648);
     assert_eq!(config.snapshot.path, Path::new("./data/fanal.snapshot"));
@@ -231,7 +231,8 @@ fn all_layers_report_their_problems_together() {
             "FANAL_SERVER_PROT: unknown environment variable, did you mean FANAL_SERVER_PORT?",
             "FANAL_SERVER_WORKERS: server.workers = 65: expected a number from 1 to 64",
             "--port: server.port = -1: expected a number from 0 to 65535",
-            "--set: x.y: unknown key, expected a key of one of [server], [websocket], [session], \
+            "--set: x.y: unknown key, expected a key of one of [server], [socket], \
+             [websocket], [tcp], [unix], [tls], [session], \
              [stream], [outbox], [mailbox], [link], [limits], [snapshot], [shutdown], [log], \
              [auth]",
             "--set: link.buffer = 0: expected a number from 1 to 65536",
@@ -504,9 +505,9 @@ fn deep_nesting_is_refused_without_exhausting_the_stack() {
 fn numbers_have_bounds() {
     check_accepted("server.port", &["0", "65535", "+1"]);
     check_refused("server.port", &["-1", "65536", "1.0", "x"], "a number from 0 to 65535");
-    check_accepted("websocket.message_bytes_max", &["1024", "67108864"]);
+    check_accepted("limits.message_bytes_max", &["1024", "67108864"]);
     check_refused(
-        "websocket.message_bytes_max",
+        "limits.message_bytes_max",
         &["1023", "67108865", "64MiB", "9223372036854775807", "-9223372036854775808"],
         "a number of bytes from 1024 to 67108864",
     );
@@ -701,18 +702,40 @@ fn users_mode_needs_users() {
 }
 
 #[test]
-fn a_connection_is_pinged_before_it_is_given_up() {
+fn encryption_takes_a_certificate_and_a_key() {
     check_set(
-        "websocket.idle_timeout=25s",
-        "--set: websocket.idle_timeout = \"25s\": expected more than websocket.ping_interval = \
-         \"25s\", or quiet clients would be closed before they are asked whether they live",
+        "tls.certificate=a.pem",
+        "--set: tls.certificate = \"a.pem\": expected tls.key as well, the file with the private \
+         key of this certificate",
     );
     check_set(
-        "websocket.ping_interval=2m",
-        "--set: websocket.idle_timeout = \"60s\": expected more than websocket.ping_interval = \
-         \"2m\", or quiet clients would be closed before they are asked whether they live",
+        "tls.key=k.pem",
+        "--set: tls.key = \"k.pem\": expected tls.certificate as well, the file with the \
+         certificate of this key",
     );
-    check_set("websocket.idle_timeout=26s", "websocket.idle_timeout = \"26s\" # --set");
+}
+
+#[test]
+fn a_port_without_websocket_is_not_open_to_everybody_by_accident() {
+    let reachable = &["--set", "tcp.bind=0.0.0.0", "--set", "tcp.enabled=true"];
+    let problems = resolve("", &[], reachable).unwrap_err().to_string();
+    assert!(
+        problems.contains("tcp.bind = \"0.0.0.0\": with auth.mode = \"allow_all\""),
+        "{problems}"
+    );
+    check_set("tcp.bind=0.0.0.0", "tcp.bind = \"0.0.0.0\" # --set");
+}
+
+#[test]
+fn a_file_mode_is_octal() {
+    check_set("unix.mode=0600", "unix.mode = \"0600\" # --set");
+    let expected = "expected a file mode in octal such as \"0660\"";
+    for wrong in ["", "66", "0680", "7777", "u=rw", "00600"] {
+        check_set(
+            &format!("unix.mode=\"{wrong}\""),
+            &format!("--set: unix.mode = \"{wrong}\": {expected}"),
+        );
+    }
 }
 
 // ---- reading files, printing, the command line
@@ -757,9 +780,9 @@ fn what_is_printed_can_be_read_again() {
 fn comments_are_aligned_and_colour_is_only_added_on_request() {
     let loaded = resolve("[session]\nstreams_max = 7", &[], &[]).unwrap();
     let plain = config::print(&loaded, false);
-    let section = "[session]\nrequests_max = 64             # default\n\
-                   requests_bytes_max = 4194304  # default\n\
-                   streams_max = 7               # fanal.toml:2\n";
+    let section = "[session]\nrequests_max = 64               # default\n\
+                   requests_bytes_max = 4194304    # default\n\
+                   streams_max = 7                 # fanal.toml:2\n";
     assert!(plain.contains(section), "{plain}");
     assert!(!plain.contains('\u{1b}'));
     assert!(config::print(&loaded, true).contains('\u{1b}'));

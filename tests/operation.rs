@@ -277,7 +277,7 @@ fn what_a_client_calls_itself_forges_no_line() {
 
 #[test]
 fn each_way_to_end_has_its_reason_in_the_log() {
-    let mut server = Server::start_with("websocket.message_bytes_max = 1024");
+    let mut server = Server::start_with("limits.message_bytes_max = 1024");
     let check = |act: &dyn Fn(&mut Client), reason: &str| {
         let mut client = server.client();
         act(&mut client);

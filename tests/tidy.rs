@@ -65,6 +65,7 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("actors/src", "supervisor", ACTOR_ROOMS_MAY_USE),
     ("actors/src", "broker", ACTOR_ROOMS_MAY_USE),
     ("actors/src", "lib", EVERYTHING),
+    ("src", "accounts", &[]),
     ("src", "clock", &[]),
     ("src", "config", &[]),
     ("src", "descriptors", &[]),
@@ -75,6 +76,7 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("src", "admin", &["config", "clock"]),
     ("src", "cli", &["config", "app"]),
     ("src", "app", EVERYTHING),
+    ("src", "embed", EVERYTHING),
     ("src", "lib", EVERYTHING),
     ("src", "main", EVERYTHING),
 ];

@@ -8,7 +8,7 @@ use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use crate::access::Policy;
 use crate::counters::Counters;
 use crate::directory::Directory;
-use crate::ports::{Credentials, SaveReport, Store, StoreError};
+use crate::ports::{Credentials, SaveReport, Store, StoreError, Throttle};
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -68,10 +68,10 @@ impl Broker {
         Ok(Broker { shared, directory, supervisor, threads })
     }
 
-    /// Opens a session for a new connection; `None` if there are as many as there may be, or the
-    /// broker is stopping.
-    pub fn open_session(&self) -> Option<Session> {
-        let session = Session::open(Arc::clone(&self.shared), self.directory.clone());
+    /// Opens a session for a new connection, whose requests pass `throttle` if there is one; `None`
+    /// if there are as many as there may be, or the broker is stopping.
+    pub fn open_session(&self, throttle: Option<Box<dyn Throttle>>) -> Option<Session> {
+        let session = Session::open(Arc::clone(&self.shared), self.directory.clone(), throttle);
         if session.is_none() {
             self.shared.counters.connections_refused.add(1);
         }

@@ -24,10 +24,26 @@ counters! {
     connections_opened,
     /// Connections that were refused because there were as many as there may be.
     connections_refused,
+    /// Connections that were refused because their address had as many as it may have.
+    connections_refused_address,
+    /// Connections that were refused because too many came in a second.
+    connections_refused_rate,
+    /// Connections that were closed because they took nothing of what was sent.
+    connections_closed_stalled,
+    /// Connections that were closed because a ping was not answered.
+    connections_closed_unresponsive,
+    /// Connections that were closed because no request with good credentials came in time.
+    connections_closed_unproven,
+    /// Connections that were closed because they had no stream and asked for nothing.
+    connections_closed_idle,
+    /// Connections that were closed because all they sent was malformed or not permitted.
+    connections_closed_wrong,
     /// Requests that were carried out or refused, whatever their answer.
     requests,
     /// Messages that were no request.
     malformed_messages,
+    /// Requests that were refused because too many came in a second.
+    requests_throttled,
     /// Updates that resources took.
     updates_in,
     /// Updates handed to streams.

@@ -24,9 +24,9 @@ pub use broker::{Broker, StartError};
 pub use counters::{Counter, Counters};
 pub use guard::{guarded, is_guarded};
 pub use protocol::{
-    AuthFields, Fault, Limits, Name, Path, Refusal, Response, Rnum, SplitError, SplitRequest,
-    Value, Verb, encode_response, split,
+    AuthFields, Boundary, Fault, Limits, Name, Path, Refusal, Response, Rnum, SplitError,
+    SplitRequest, Value, Verb, encode_after_payload, encode_before_payload, encode_response, split,
 };
 pub use session::{Session, SessionSummary, Turn};
 pub use settings::{Settings, Sync};
-pub use state::{Ending, OutboxLimits};
+pub use state::{Ending, OutboxLimits, Outgoing};

@@ -148,3 +148,9 @@ pub trait Credentials: Send + Sync + 'static {
     /// every request, so it may hash. It must not block.
     fn identify(&self, credentials: &AuthFields<'_>) -> Option<Arc<Identity>>;
 }
+
+/// Bounds how often a connection may ask.
+pub trait Throttle: 'static {
+    /// Whether one more request may begin now; if not, it is answered 429.
+    fn admit(&self) -> bool;
+}

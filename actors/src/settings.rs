@@ -40,8 +40,6 @@ pub struct Settings {
     pub replies_bytes_max: usize,
     /// Bounds of each outbox.
     pub outbox: OutboxLimits,
-    /// Encoded bytes that a connection may write in one turn.
-    pub turn_bytes: usize,
     /// Messages that wait for the directory.
     pub mailbox_directory: usize,
     /// Messages that wait for a resource.

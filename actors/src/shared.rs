@@ -204,7 +204,6 @@ pub mod tests {
                 stream_buffer_bytes: 100,
                 updates_bytes_max: 100,
             },
-            turn_bytes: 1000,
             mailbox_directory: 16,
             mailbox_resource: 16,
             mailbox_supervisor: 16,

@@ -141,34 +141,84 @@ sections! {
         /// How many connections may be open at once; further ones are turned away.
         connections_max: usize = 10_000, count(1, 1_000_000);
 
+        /// How many of them one address may have open at once; 0 for any number.
+        connections_per_address_max: usize = 0, count(0, 1_000_000);
+
+        /// How many new connections are let in per second, on all doors together; further ones are
+        /// turned away. 0 for any number.
+        connections_per_second_max: u32 = 0, count(0, 10_000_000);
+
         /// How many new connections the kernel may hold until the server gets to them.
         backlog: u32 = 1024, count(1, 65_535);
     }
 
-    /// How WebSocket connections are read, written and given up.
-    websocket: Websocket {
+    /// How connections are read and written, whatever door they came through.
+    socket: Socket {
         /// How much is read from one connection before the next one gets its turn.
-        read_buffer_bytes: usize = 32_768, bytes(KIB, 16 * MIB);
+        read_buffer_bytes: usize = 65_536, bytes(KIB, 16 * MIB);
 
         /// How much is encoded for one connection before the next one gets its turn.
         write_buffer_bytes: usize = 65_536, bytes(KIB, 16 * MIB);
 
-        /// The largest request a client may send; a larger one closes the connection with 1009.
-        message_bytes_max: usize = 2_097_152, bytes(KIB, 64 * MIB);
+        /// Whether small messages are sent at once (`TCP_NODELAY`) instead of waiting for more.
+        nodelay: bool = true, Kind::Flag;
 
-        /// How often a quiet connection is sent a ping, which a living client answers.
+        /// How much the kernel takes beyond what it has sent (`TCP_NOTSENT_LOWAT`); the less, the
+        /// fresher is what a slow client gets.
+        notsent_lowat_bytes: u32 = 16_384, bytes(KIB, GIB);
+
+        /// How long sent bytes may stay unacknowledged before the kernel ends the connection
+        /// (`TCP_USER_TIMEOUT`); 0s leaves it to the kernel.
+        #[serde(deserialize_with = "duration")]
+        user_timeout: Duration = Duration::from_secs(60), time(Duration::ZERO, HOUR);
+    }
+
+    /// How silent WebSocket connections are found out.
+    websocket: Websocket {
+        /// How often a connection is sent a ping, which a living client answers.
         #[serde(deserialize_with = "duration")]
         ping_interval: Duration = Duration::from_secs(25), time(TICK, HOUR);
 
-        /// How long a connection may send nothing at all, not even an answer to a ping, before it
-        /// is closed; must be longer than `websocket.ping_interval`.
+        /// How long after a ping a connection may send nothing at all, not even the answer, before
+        /// it is closed; 0s for any time.
         #[serde(deserialize_with = "duration")]
-        idle_timeout: Duration = Duration::from_secs(60), time(TICK, DAY);
+        pong_timeout: Duration = Duration::from_secs(35), time(Duration::ZERO, DAY);
+    }
 
-        /// How long a client may take nothing of what was sent to it, being dead or not reading,
-        /// before the kernel ends the connection (`TCP_USER_TIMEOUT`).
-        #[serde(deserialize_with = "duration")]
-        user_timeout: Duration = Duration::from_secs(60), time(TICK, HOUR);
+    /// A port on which the messages come back to back, without WebSocket.
+    tcp: Tcp {
+        /// Whether there is such a port.
+        enabled: bool = false, Kind::Flag;
+
+        /// The address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 or :: for all.
+        bind: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST), Kind::Address;
+
+        /// The TCP port to listen on; 0 takes any free one and logs it.
+        port: u16 = 3002, count(0, 65_535);
+    }
+
+    /// A socket in the file system on which the messages come back to back.
+    unix: Unix {
+        /// The file of the socket; empty for none.
+        path: PathBuf = PathBuf::new(), Kind::OptionalPath;
+
+        /// Who may connect, as an octal file mode: `0600` the owner, `0660` the group as well.
+        mode: String = "0660".to_owned(), Kind::Mode;
+
+        /// The user who owns the socket, by name or number; empty for who starts the server.
+        owner: String = String::new(), Kind::Text;
+
+        /// The group that owns the socket, by name or number; empty for that of who starts it.
+        group: String = String::new(), Kind::Text;
+    }
+
+    /// Encryption of the WebSocket port; both files are needed for it.
+    tls: Tls {
+        /// The file with the certificate chain in PEM; empty for no encryption.
+        certificate: PathBuf = PathBuf::new(), Kind::OptionalPath;
+
+        /// The file with the private key in PEM.
+        key: PathBuf = PathBuf::new(), Kind::OptionalPath;
     }
 
     /// What one connection may ask for at a time.
@@ -181,6 +231,24 @@ sections! {
 
         /// How many streams one connection may have open.
         streams_max: usize = 1024, count(1, 1_000_000);
+
+        /// How many requests one connection may make per second; further ones are answered 429.
+        /// 0 for any number.
+        requests_per_second_max: u32 = 0, count(0, 10_000_000);
+
+        /// How many requests in a row may be malformed or forbidden before the connection is
+        /// closed with 1008; 0 for any number.
+        wrong_requests_max: u32 = 1000, count(0, 1_000_000_000);
+
+        /// How long all requests may be malformed or forbidden before the connection is closed with
+        /// 1008; 0s for any time.
+        #[serde(deserialize_with = "duration")]
+        wrong_requests_timeout: Duration = Duration::from_secs(60), time(Duration::ZERO, DAY);
+
+        /// How long a connection may have no stream and make no request before it is closed; 0s for
+        /// any time.
+        #[serde(deserialize_with = "duration")]
+        idle_timeout: Duration = Duration::ZERO, time(Duration::ZERO, DAY);
     }
 
     /// What is kept for each stream whose client is slower than the updates.
@@ -201,6 +269,11 @@ sections! {
         /// How large the updates that wait to be written may be together; beyond that each stream
         /// of the connection keeps only its newest value.
         updates_bytes_max: usize = 8_388_608, bytes(KIB, GIB);
+
+        /// How long a client may take nothing of what is sent to it before its connection is ended;
+        /// 0s for any time.
+        #[serde(deserialize_with = "duration")]
+        stall_timeout: Duration = Duration::from_secs(60), time(Duration::ZERO, DAY);
     }
 
     /// How many messages may wait for each of the actors inside the server.
@@ -226,6 +299,9 @@ sections! {
 
     /// How large things may become.
     limits: Limits {
+        /// The largest request a client may send; a larger one closes the connection with 1009.
+        message_bytes_max: usize = 2_097_152, bytes(KIB, 64 * MIB);
+
         /// How many names a path may have.
         path_depth_max: usize = 256, count(1, 512);
 
@@ -294,9 +370,21 @@ sections! {
         /// Permits `auth.mode = "allow_all"` on an address that other machines can reach.
         insecure: bool = false, Kind::Flag;
 
+        /// How long the first request with good credentials may take before the connection is
+        /// closed with 1008; 0s for any time.
+        #[serde(deserialize_with = "duration")]
+        first_request_timeout: Duration = Duration::from_secs(60), time(Duration::ZERO, DAY);
+
         /// The users, each with a name, a token, and `admin = true` if it may do everything; they
         /// are given in the file only, where a token is safe from the process list.
         users: Vec<User> = Vec::new(), Kind::Users;
+    }
+}
+
+impl Unix {
+    /// The bits of `unix.mode`.
+    pub fn mode_bits(&self) -> u32 {
+        super::kind::file_mode(&self.mode).unwrap_or(0o600)
     }
 }
 

@@ -32,6 +32,12 @@ pub(super) enum Kind {
     Origins,
     /// A path of the file system.
     Path,
+    /// A path of the file system, or nothing.
+    OptionalPath,
+    /// Any text, or nothing.
+    Text,
+    /// A file mode in octal digits.
+    Mode,
     /// A log level, or several with the parts of the program they are for.
     LogFilter,
     /// The table of users, which is read and checked in `users.rs`.
@@ -108,6 +114,9 @@ impl Kind {
                     .to_owned()
             }
             Self::Path => "a path in quotes".to_owned(),
+            Self::OptionalPath => "a path in quotes, or \"\" for none".to_owned(),
+            Self::Text => "a text in quotes".to_owned(),
+            Self::Mode => "a file mode in octal such as \"0660\"".to_owned(),
             Self::LogFilter => "a level (error, warn, info, debug, trace, off) or a list as in \
                  \"info,fanal::doors=debug\""
                 .to_owned(),
@@ -192,6 +201,8 @@ impl Kind {
             Self::Routes => is_route(text),
             Self::Origins => is_origin(text),
             Self::Path => !text.is_empty() && !text.contains('\0'),
+            Self::OptionalPath | Self::Text => !text.contains('\0'),
+            Self::Mode => file_mode(text).is_some(),
             Self::LogFilter => is_log_filter(text),
             Self::Flag | Self::Number { .. } | Self::Users => false,
         }
@@ -247,6 +258,12 @@ fn bare(text: &str) -> String {
     let harmless =
         |character: char| character.is_ascii_alphanumeric() || "+-._".contains(character);
     if !text.is_empty() && text.chars().all(harmless) { text.to_owned() } else { show::quote(text) }
+}
+
+/// The bits of a file mode such as `0660`.
+pub(super) fn file_mode(text: &str) -> Option<u32> {
+    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if octal { u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777) } else { None }
 }
 
 fn network(text: &str) -> Option<IpNet> {

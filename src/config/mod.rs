@@ -25,7 +25,7 @@ pub use file::{DEFAULT_FILE, Source};
 pub use flags::ServerArgs;
 pub use keys::{
     Auth, AuthMode, Config, Limits, Link, Log, LogFormat, Mailbox, Outbox, Server, Session,
-    Shutdown, Snapshot, SnapshotSync, Stream, User, Websocket,
+    Shutdown, Snapshot, SnapshotSync, Socket, Stream, Tcp, Tls, Unix, User, Websocket,
 };
 pub use problem::{Origin, Origins, Problem, Problems};
 pub use render::{example, print};

@@ -12,7 +12,7 @@ pub(super) fn check(
     doubtful: &BTreeSet<&'static str>,
 ) -> Vec<Problem> {
     let judge = Judge { config, origins, doubtful, problems: Vec::new() };
-    judge.open_door().pings().users().problems
+    judge.open_door().open_tcp().tls().users().problems
 }
 
 struct Judge<'a> {
@@ -38,16 +38,37 @@ impl Judge<'_> {
         )
     }
 
-    /// A client that has nothing to say shows that it lives by answering pings.
-    fn pings(self) -> Self {
-        let websocket = &self.config.websocket;
-        let wrong = websocket.idle_timeout <= websocket.ping_interval;
-        let interval = super::show::duration(websocket.ping_interval);
-        let sentence = format!(
-            "expected more than websocket.ping_interval = \"{interval}\", or quiet clients would \
-             be closed before they are asked whether they live"
-        );
-        self.complain(wrong, &["websocket.idle_timeout", "websocket.ping_interval"], &sentence)
+    /// The same for the port without WebSocket.
+    fn open_tcp(self) -> Self {
+        let auth = &self.config.auth;
+        let tcp = &self.config.tcp;
+        let reachable = tcp.enabled && !tcp.bind.to_canonical().is_loopback();
+        let open = auth.mode == AuthMode::AllowAll && !auth.insecure && reachable;
+        self.complain(
+            open,
+            &["tcp.bind", "auth.mode", "auth.insecure"],
+            "with auth.mode = \"allow_all\" everybody who reaches this address could read and \
+             write everything: expected a loopback address such as 127.0.0.1 or auth.mode = \
+             \"users\", or auth.insecure = true if that is meant",
+        )
+    }
+
+    /// Encryption takes both files.
+    fn tls(self) -> Self {
+        let tls = &self.config.tls;
+        let has = |path: &std::path::Path| !path.as_os_str().is_empty();
+        let (no_key, no_certificate) =
+            (has(&tls.certificate) && !has(&tls.key), has(&tls.key) && !has(&tls.certificate));
+        self.complain(
+            no_key,
+            &["tls.certificate", "tls.key"],
+            "expected tls.key as well, the file with the private key of this certificate",
+        )
+        .complain(
+            no_certificate,
+            &["tls.key", "tls.certificate"],
+            "expected tls.certificate as well, the file with the certificate of this key",
+        )
     }
 
     fn users(self) -> Self {

@@ -1,21 +1,13 @@
-//! Frames: from the bytes of a socket to whole messages, with every limit kept before anything is
-//! buffered.
+//! WebSocket frames: from the bytes of a socket to whole messages, and back.
 //!
-//! The frame decoder of `actix_http` buffers as much as a frame announces before it looks at its
-//! limit. Here the header of each frame is judged by RFC 6455 and held against the message limit as
-//! soon as it is there; the decoder then only cuts and unmasks a frame that is known to be good and
-//! whole. Nothing is read ahead: the socket is asked for more only when the caller wants a message
-//! and none is there, so a session without room stops its client.
-
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use actix_http::ws::{OpCode, Parser};
-use actix_web::error::PayloadError;
-use actix_web::web::{Bytes, BytesMut};
-use futures_core::Stream;
+//! The decoder of `actix_http` wants a whole frame in one buffer, buffers as much as a frame
+//! announces before it looks at its limit, and allocates for each message. This one takes the bytes
+//! as they come, in place: the header of each frame is judged by RFC 6455 and held against the
+//! message limit as soon as it is there, a message that came in one piece is handed out where it
+//! lies, and only one that came in several pieces is put together in memory of the connection.
 
 use super::close::CloseReason;
+use super::framing::{Framing, Incoming};
 
 /// Longest header of a frame from a client: two bytes, eight of length, four of mask.
 const HEADER_BYTES_MAX: usize = 14;
@@ -23,233 +15,99 @@ const HEADER_BYTES_MAX: usize = 14;
 /// Longest payload of a control frame (RFC 6455, 5.5).
 const CONTROL_BYTES_MAX: u64 = 125;
 
-/// A buffer that has grown beyond this is given back when it is empty.
-const BUFFER_KEPT_BYTES: usize = 16 * 1024;
+const CONTINUATION: u8 = 0x0;
+const TEXT: u8 = 0x1;
+const BINARY: u8 = 0x2;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+const PONG: u8 = 0xa;
+const FINISHED: u8 = 0x80;
 
-/// What came from a client.
-#[derive(Debug, PartialEq)]
-pub enum Incoming {
-    /// A whole binary message.
-    Message(Bytes),
-    /// A ping, to be answered with the same bytes.
-    Ping(Bytes),
-    /// A pong.
-    Pong,
-    /// A close frame, with its code if it has one.
-    Close(Option<u16>),
-    /// Something that ends the connection. Nothing sensible comes after it.
-    Fault(CloseReason),
-    /// The end of the stream.
-    End,
-}
-
-/// Reads frames from the body of an upgraded request.
-pub struct FrameReader<S> {
-    stream: S,
-    frames: Frames,
-    /// Bytes that came and belong to no frame that was handed out.
-    buffer: BytesMut,
-    /// How many of those have been judged.
-    judged: usize,
-    /// Fragments of the message that is coming in.
-    fragments: BytesMut,
-    /// A fault was found, or the stream has ended: what still comes is thrown away.
-    done: bool,
-}
-
-impl<S> FrameReader<S>
-where
-    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
-{
-    /// A reader of messages of at most `message_bytes_max`.
-    pub fn new(stream: S, message_bytes_max: usize) -> Self {
-        FrameReader {
-            stream,
-            frames: Frames::new(message_bytes_max as u64),
-            buffer: BytesMut::new(),
-            judged: 0,
-            fragments: BytesMut::new(),
-            done: false,
-        }
-    }
-
-    /// The next message or control frame. Counts the bytes that it took from the socket in
-    /// `taken_bytes`.
-    pub fn poll_next(
-        &mut self,
-        context: &mut Context<'_>,
-        taken_bytes: &mut usize,
-    ) -> Poll<Incoming> {
-        loop {
-            if self.done {
-                self.buffer = BytesMut::new();
-            } else {
-                match self.next_buffered() {
-                    Ok(Some(incoming)) => return Poll::Ready(incoming),
-                    Ok(None) => {}
-                    Err(fault) => {
-                        self.done = true;
-                        self.fragments = BytesMut::new();
-                        return Poll::Ready(Incoming::Fault(fault));
-                    }
-                }
-            }
-            match Pin::new(&mut self.stream).poll_next(context) {
-                Poll::Ready(Some(Ok(chunk))) => {
-                    *taken_bytes += chunk.len();
-                    self.buffer.extend_from_slice(&chunk);
-                }
-                Poll::Ready(None | Some(Err(_))) => return Poll::Ready(Incoming::End),
-                Poll::Pending => {
-                    if self.buffer.is_empty() && self.buffer.capacity() > BUFFER_KEPT_BYTES {
-                        self.buffer = BytesMut::new();
-                    }
-                    return Poll::Pending;
-                }
-            }
-        }
-    }
-
-    /// The next whole frame of what is buffered, if there is one.
-    fn next_buffered(&mut self) -> Result<Option<Incoming>, CloseReason> {
-        loop {
-            let unjudged = self.buffer.get(self.judged..).unwrap_or_default();
-            let (judged, whole) = self.frames.advance(unjudged)?;
-            self.judged += judged;
-            if !whole {
-                return Ok(None);
-            }
-            self.judged = 0;
-            let malformed = |_| CloseReason::ProtocolError("a frame was malformed");
-            let cut = Parser::parse(&mut self.buffer, true, usize::MAX).map_err(malformed)?;
-            let Some((finished, opcode, payload)) = cut else { return Ok(None) };
-            let payload = payload.map(BytesMut::freeze).unwrap_or_default();
-            if let Some(incoming) = self.take_frame(finished, opcode, payload)? {
-                return Ok(Some(incoming));
-            }
-        }
-    }
-
-    /// What a frame means; `None` for a fragment that is not the last one.
-    fn take_frame(
-        &mut self,
-        finished: bool,
-        opcode: OpCode,
-        payload: Bytes,
-    ) -> Result<Option<Incoming>, CloseReason> {
-        Ok(match opcode {
-            OpCode::Binary if finished => Some(Incoming::Message(payload)),
-            OpCode::Binary | OpCode::Continue => {
-                self.fragments.extend_from_slice(&payload);
-                finished.then(|| Incoming::Message(std::mem::take(&mut self.fragments).freeze()))
-            }
-            OpCode::Ping => Some(Incoming::Ping(payload)),
-            OpCode::Pong => Some(Incoming::Pong),
-            OpCode::Close if payload.is_empty() => Some(Incoming::Close(None)),
-            OpCode::Close => {
-                let malformed = |_| CloseReason::ProtocolError("a close frame was malformed");
-                let reason = Parser::try_parse_close_payload(&payload).map_err(malformed)?;
-                Some(Incoming::Close(reason.map(|reason| u16::from(reason.code))))
-            }
-            OpCode::Text => return Err(CloseReason::TextMessage),
-            OpCode::Bad => {
-                return Err(CloseReason::ProtocolError("a frame had a reserved opcode"));
-            }
-        })
-    }
-}
-
-/// Where in the sequence of frames the stream is.
-struct Frames {
+/// The frames of one connection.
+pub struct Frames {
     message_bytes_max: u64,
+    /// The header that is coming in, and how much of it is there.
     header: [u8; HEADER_BYTES_MAX],
-    header_bytes: usize,
-    /// The header is complete, so many bytes of the payload are yet to come.
-    in_payload: bool,
-    payload_left: u64,
-    /// Bytes of the current message so far; `None` between messages.
-    message_bytes: Option<u64>,
+    header_bytes: u8,
+    /// The frame whose payload is coming in.
+    frame: Option<Frame>,
+    /// Bytes of the current message that earlier fragments announced; `None` between messages.
+    announced: Option<u64>,
+    /// What is there of a message that comes in several pieces.
+    message: Vec<u8>,
+    /// What is there of a control frame that comes in several pieces.
+    control: Vec<u8>,
+    /// `message` or `control` was handed out, and is given back at the next call.
+    handed_out: bool,
 }
 
-/// What a frame's first bytes say.
-struct Header {
+/// A frame whose header is good.
+struct Frame {
     finished: bool,
     opcode: u8,
-    length: u64,
+    mask: [u8; 4],
+    /// Bytes of the payload that are yet to come.
+    left: u64,
 }
 
 impl Frames {
-    fn new(message_bytes_max: u64) -> Self {
+    /// Frames of messages of at most `message_bytes_max`.
+    pub fn new(message_bytes_max: usize) -> Self {
         Frames {
-            message_bytes_max,
+            message_bytes_max: message_bytes_max as u64,
             header: [0; HEADER_BYTES_MAX],
             header_bytes: 0,
-            in_payload: false,
-            payload_left: 0,
-            message_bytes: None,
+            frame: None,
+            announced: None,
+            message: Vec::new(),
+            control: Vec::new(),
+            handed_out: false,
         }
     }
 
-    /// Steps over the bytes at hand up to the end of a frame. Returns how many it stepped over, and
-    /// whether a frame ends there.
-    fn advance(&mut self, bytes: &[u8]) -> Result<(usize, bool), CloseReason> {
-        let mut position = 0;
-        if !self.in_payload {
-            position = self.take_header(bytes)?;
-        }
-        if !self.in_payload {
-            return Ok((position, false));
-        }
-        let rest = bytes.len().saturating_sub(position);
-        let step = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(rest);
-        self.payload_left -= step as u64;
-        self.in_payload = self.payload_left > 0;
-        Ok((position + step, !self.in_payload))
-    }
-
-    /// Takes bytes of a header, and judges it when it is complete. Returns how many it took.
+    /// Takes bytes of a header, and judges it by its first two bytes and again when it is
+    /// complete. Returns how many it took.
     fn take_header(&mut self, bytes: &[u8]) -> Result<usize, CloseReason> {
-        let mut taken = 0;
-        for byte in bytes {
-            if let Some(place) = self.header.get_mut(self.header_bytes) {
-                *place = *byte;
-            }
-            self.header_bytes += 1;
-            taken += 1;
-            if self.header_bytes >= 2 && self.header_bytes == self.header_length() {
-                let header = self.decode()?;
-                self.judge(&header)?;
-                self.header_bytes = 0;
-                self.payload_left = header.length;
-                self.in_payload = true;
-                return Ok(taken);
-            }
-            if self.header_bytes == 2 {
-                self.judge_start()?;
-            }
+        let mut taken = self.fill_header(2, bytes);
+        if self.header_bytes < 2 {
+            return Ok(taken);
+        }
+        self.judge_start()?;
+        let length = self.header_length();
+        taken += self.fill_header(length, bytes.get(taken..).unwrap_or_default());
+        if usize::from(self.header_bytes) == length {
+            self.header_bytes = 0;
+            let frame = self.decode_header(length);
+            self.judge(&frame)?;
+            self.frame = Some(frame);
         }
         Ok(taken)
     }
 
-    fn start(&self) -> (u8, u8) {
-        let [first, second, ..] = self.header;
-        (first, second)
+    /// Takes bytes until so many of the header are there.
+    fn fill_header(&mut self, wanted: usize, bytes: &[u8]) -> usize {
+        let place = self.header.get_mut(usize::from(self.header_bytes)..wanted).unwrap_or_default();
+        let count = place.len().min(bytes.len());
+        if let (Some(place), Some(bytes)) = (place.get_mut(..count), bytes.get(..count)) {
+            place.copy_from_slice(bytes);
+        }
+        self.header_bytes += u8::try_from(count).unwrap_or(0);
+        count
     }
 
     /// Length of the header, once its first two bytes are there.
     fn header_length(&self) -> usize {
-        let (_, second) = self.start();
-        let mask = if second & 0x80 == 0 { 0 } else { 4 };
+        let [_, second, ..] = self.header;
         match second & 0x7f {
-            126 => 4 + mask,
-            127 => 10 + mask,
-            _ => 2 + mask,
+            126 => 8,
+            127 => 14,
+            _ => 6,
         }
     }
 
     /// Refuses what the first two bytes already show to be wrong.
     fn judge_start(&self) -> Result<(), CloseReason> {
-        let (first, second) = self.start();
+        let [first, second, ..] = self.header;
         let wrong = |what| Err(CloseReason::ProtocolError(what));
         if first & 0x70 != 0 {
             return wrong("a frame had a reserved bit set");
@@ -258,52 +116,177 @@ impl Frames {
             return wrong("a frame was not masked");
         }
         match first & 0x0f {
-            0x0 | 0x2 => Ok(()),
-            0x1 => Err(CloseReason::TextMessage),
-            0x8..=0xa if first & 0x80 == 0 => wrong("a control frame was fragmented"),
-            0x8..=0xa if u64::from(second & 0x7f) > CONTROL_BYTES_MAX => {
+            CONTINUATION | BINARY => Ok(()),
+            TEXT => Err(CloseReason::TextMessage),
+            CLOSE | PING | PONG if first & FINISHED == 0 => wrong("a control frame was fragmented"),
+            CLOSE | PING | PONG if u64::from(second & 0x7f) > CONTROL_BYTES_MAX => {
                 wrong("a control frame was longer than 125 bytes")
             }
-            0x8..=0xa => Ok(()),
+            CLOSE | PING | PONG => Ok(()),
             _ => wrong("a frame had a reserved opcode"),
         }
     }
 
-    fn decode(&self) -> Result<Header, CloseReason> {
-        let (first, second) = self.start();
-        let extended = match second & 0x7f {
-            126 => self.header.get(2..4),
-            127 => self.header.get(2..10),
-            _ => None,
+    fn decode_header(&self, length: usize) -> Frame {
+        let h = &self.header;
+        let (left, mask) = match length {
+            6 => (u64::from(h[1] & 0x7f), [h[2], h[3], h[4], h[5]]),
+            8 => (u64::from(u16::from_be_bytes([h[2], h[3]])), [h[4], h[5], h[6], h[7]]),
+            _ => (
+                u64::from_be_bytes([h[2], h[3], h[4], h[5], h[6], h[7], h[8], h[9]]),
+                [h[10], h[11], h[12], h[13]],
+            ),
         };
-        let length = match extended {
-            None => u64::from(second & 0x7f),
-            Some(bytes) => bytes.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)),
-        };
-        self.judge_start()?;
-        Ok(Header { finished: first & 0x80 != 0, opcode: first & 0x0f, length })
+        Frame { finished: h[0] & FINISHED != 0, opcode: h[0] & 0x0f, mask, left }
     }
 
-    fn judge(&mut self, header: &Header) -> Result<(), CloseReason> {
-        if header.opcode & 0x8 != 0 {
+    fn judge(&mut self, frame: &Frame) -> Result<(), CloseReason> {
+        let wrong = |what| Err(CloseReason::ProtocolError(what));
+        if frame.opcode >= CLOSE {
             return Ok(());
         }
-        let before = match (header.opcode, self.message_bytes) {
-            (0x0, None) => {
-                return Err(CloseReason::ProtocolError("a fragment came without a first one"));
-            }
-            (0x0, Some(bytes)) => bytes,
-            (_, Some(_)) => {
-                return Err(CloseReason::ProtocolError("a message began inside another one"));
-            }
+        let before = match (frame.opcode, self.announced) {
+            (CONTINUATION, None) => return wrong("a fragment came without a first one"),
+            (CONTINUATION, Some(bytes)) => bytes,
+            (_, Some(_)) => return wrong("a message began inside another one"),
             (_, None) => 0,
         };
-        let bytes = before.saturating_add(header.length);
+        let bytes = before.saturating_add(frame.left);
         if bytes > self.message_bytes_max {
             return Err(CloseReason::MessageTooBig);
         }
-        self.message_bytes = if header.finished { None } else { Some(bytes) };
+        self.announced = if frame.finished { None } else { Some(bytes) };
         Ok(())
+    }
+}
+
+impl Framing for Frames {
+    const PINGS: bool = true;
+
+    fn decode<'a>(
+        &'a mut self,
+        bytes: &'a mut [u8],
+    ) -> Result<(usize, Option<Incoming<'a>>), CloseReason> {
+        if self.handed_out {
+            // Control frames may come between the fragments of a message, which stays.
+            self.handed_out = false;
+            self.control = Vec::new();
+            if self.announced.is_none() {
+                self.message = Vec::new();
+            }
+        }
+        let mut taken = 0;
+        if self.frame.is_none() {
+            taken = self.take_header(bytes)?;
+        }
+        let Some(frame) = &mut self.frame else { return Ok((taken, None)) };
+        let rest = bytes.get_mut(taken..).unwrap_or_default();
+        let count = usize::try_from(frame.left).unwrap_or(usize::MAX).min(rest.len());
+        let piece = rest.get_mut(..count).unwrap_or_default();
+        unmask(piece, frame.mask);
+        frame.left -= count as u64;
+        taken += count;
+        let (opcode, finished) = (frame.opcode, frame.finished);
+        if frame.left > 0 {
+            // The mask goes on where this piece ends.
+            frame.mask.rotate_left(count % 4);
+        } else {
+            self.frame = None;
+        }
+        let whole = self.frame.is_none();
+        let store = if opcode >= CLOSE { &mut self.control } else { &mut self.message };
+        if whole && (opcode >= CLOSE || finished) && store.is_empty() {
+            return Ok((taken, Some(meaning(opcode, piece)?)));
+        }
+        store.extend_from_slice(piece);
+        if !whole || (opcode < CLOSE && !finished) {
+            return Ok((taken, None));
+        }
+        self.handed_out = true;
+        Ok((taken, Some(meaning(opcode, store)?)))
+    }
+
+    fn begin_message(bytes: usize, out: &mut Vec<u8>) {
+        write_header(BINARY, bytes, out);
+    }
+
+    fn ping(out: &mut Vec<u8>) {
+        write_header(PING, 0, out);
+    }
+
+    fn pong(payload: &[u8], out: &mut Vec<u8>) {
+        write_header(PONG, payload.len(), out);
+        out.extend_from_slice(payload);
+    }
+
+    fn close(reason: &CloseReason, out: &mut Vec<u8>) {
+        let Some((code, text)) = reason.code_and_text() else { return };
+        match code {
+            None => write_header(CLOSE, 0, out),
+            Some(code) => {
+                write_header(CLOSE, 2 + text.len(), out);
+                out.extend_from_slice(&code.to_be_bytes());
+                out.extend_from_slice(text.as_bytes());
+            }
+        }
+    }
+}
+
+/// What a whole message or control frame means.
+fn meaning(opcode: u8, payload: &[u8]) -> Result<Incoming<'_>, CloseReason> {
+    Ok(match opcode {
+        CLOSE => Incoming::Close(close_code(payload)?),
+        PING => Incoming::Ping(payload),
+        PONG => Incoming::Pong,
+        _ => Incoming::Message(payload),
+    })
+}
+
+/// The code of a close frame (RFC 6455, 5.5.1 and 7.4).
+fn close_code(payload: &[u8]) -> Result<Option<u16>, CloseReason> {
+    let wrong = |what| Err(CloseReason::ProtocolError(what));
+    match payload {
+        [] => Ok(None),
+        [_] => wrong("a close frame had half a code"),
+        [high, low, text @ ..] => {
+            let code = u16::from_be_bytes([*high, *low]);
+            if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+                return wrong("a close frame had a code that may not be sent");
+            }
+            if std::str::from_utf8(text).is_err() {
+                return wrong("the reason in a close frame was not UTF-8");
+            }
+            Ok(Some(code))
+        }
+    }
+}
+
+/// Writes the header of a frame that is not masked.
+fn write_header(opcode: u8, bytes: usize, out: &mut Vec<u8>) {
+    let first = FINISHED | opcode;
+    match (u8::try_from(bytes), u16::try_from(bytes)) {
+        (Ok(length @ 0..126), _) => out.extend_from_slice(&[first, length]),
+        (_, Ok(length)) => {
+            let [high, low] = length.to_be_bytes();
+            out.extend_from_slice(&[first, 126, high, low]);
+        }
+        _ => {
+            out.extend_from_slice(&[first, 127]);
+            out.extend_from_slice(&(bytes as u64).to_be_bytes());
+        }
+    }
+}
+
+/// Takes the mask off, sixteen bytes at a time.
+fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
+    let wide = u32::from_ne_bytes(mask);
+    let wide = u128::from(wide) * 0x0000_0001_0000_0001_0000_0001_0000_0001;
+    let (chunks, rest) = bytes.as_chunks_mut::<16>();
+    for chunk in chunks {
+        *chunk = (u128::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
     }
 }
 
@@ -322,12 +305,27 @@ mod tests {
         }
     }
 
-    fn step_over(frames: &mut Frames, mut piece: &[u8]) -> Result<(), CloseReason> {
-        while !piece.is_empty() {
-            let (step, _) = frames.advance(piece)?;
-            piece = &piece[step..];
+    fn step_over(frames: &mut Frames, piece: &[u8]) -> Result<(), CloseReason> {
+        decode_all(frames, piece, |_| {})
+    }
+
+    fn decode_all(
+        frames: &mut Frames,
+        piece: &[u8],
+        mut see: impl FnMut(Incoming<'_>),
+    ) -> Result<(), CloseReason> {
+        let mut bytes = piece.to_vec();
+        let mut rest = &mut bytes[..];
+        loop {
+            let is_all = rest.is_empty();
+            let (taken, incoming) = frames.decode(rest)?;
+            match incoming {
+                Some(incoming) => see(incoming),
+                None if is_all => return Ok(()),
+                None => {}
+            }
+            rest = &mut rest[taken..];
         }
-        Ok(())
     }
 
     fn wrong(what: &'static str) -> Result<(), CloseReason> {
@@ -371,17 +369,6 @@ mod tests {
         check(&[first, MASK, &[0; 0x300], next, MASK], Err(CloseReason::MessageTooBig));
     }
 
-    /// A body that comes in pieces, and then nothing more.
-    struct Pieces(std::collections::VecDeque<Bytes>);
-
-    impl Stream for Pieces {
-        type Item = Result<Bytes, PayloadError>;
-
-        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-            Poll::Ready(self.0.pop_front().map(Ok))
-        }
-    }
-
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap()];
         frame.extend(MASK);
@@ -403,29 +390,70 @@ mod tests {
         ]
         .concat();
         for size in 1..=all.len() {
-            let pieces = all.chunks(size).map(Bytes::copy_from_slice).collect();
-            let mut reader = FrameReader::new(Pieces(pieces), 1000);
-            let mut context = Context::from_waker(std::task::Waker::noop());
-            let mut taken = 0;
+            let mut frames = Frames::new(1000);
             let mut seen = Vec::new();
-            while let Poll::Ready(incoming) = reader.poll_next(&mut context, &mut taken) {
-                if incoming == Incoming::End {
-                    break;
-                }
-                seen.push(incoming);
+            for piece in all.chunks(size) {
+                decode_all(&mut frames, piece, |incoming| seen.push(format!("{incoming:?}")))
+                    .unwrap();
             }
+            let message = |text: &[u8]| format!("{:?}", Incoming::Message(text));
             assert_eq!(
                 seen,
                 [
-                    Incoming::Message(Bytes::from_static(b"one")),
-                    Incoming::Ping(Bytes::from_static(b"ping")),
-                    Incoming::Message(Bytes::from_static(b"two")),
-                    Incoming::Pong,
-                    Incoming::Message(Bytes::new()),
-                    Incoming::Close(Some(1000)),
+                    message(b"one"),
+                    format!("{:?}", Incoming::Ping(b"ping")),
+                    message(b"two"),
+                    "Pong".to_owned(),
+                    message(b""),
+                    "Close(Some(1000))".to_owned(),
                 ]
             );
-            assert_eq!(taken, all.len());
+            assert_eq!((frames.message.capacity(), frames.control.capacity()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn the_payload_of_a_close_frame_is_judged() {
+        let check = |payload: &[u8], expected: Result<Option<u16>, &'static str>| {
+            let expected = expected.map_err(CloseReason::ProtocolError);
+            assert_eq!(close_code(payload), expected, "{payload:?}");
+        };
+        check(&[], Ok(None));
+        check(&[3], Err("a close frame had half a code"));
+        check(&[3, 232], Ok(Some(1000)));
+        check(&[3, 232, b'o', b'k'], Ok(Some(1000)));
+        check(&[3, 232, 0xff], Err("the reason in a close frame was not UTF-8"));
+        check(&[3, 246], Ok(Some(1014)));
+        check(&[11, 184], Ok(Some(3000)));
+        for forbidden in [0, 999, 1004, 1005, 1006, 1015, 2999, 5000, 65535_u16] {
+            let wrong = "a close frame had a code that may not be sent";
+            check(&forbidden.to_be_bytes(), Err(wrong));
+        }
+    }
+
+    #[test]
+    fn the_mask_comes_off_at_any_length_and_offset() {
+        for length in 0..70 {
+            let plain: Vec<u8> = (0..length).collect();
+            let mut bytes: Vec<u8> =
+                plain.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+            unmask(&mut bytes, [1, 2, 3, 4]);
+            assert_eq!(bytes, plain);
+        }
+    }
+
+    #[test]
+    fn headers_take_their_shortest_form() {
+        for (bytes, expected) in [
+            (0, &[0x82, 0][..]),
+            (125, &[0x82, 125]),
+            (126, &[0x82, 126, 0, 126]),
+            (65_535, &[0x82, 126, 255, 255]),
+            (65_536, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let mut out = Vec::new();
+            Frames::begin_message(bytes, &mut out);
+            assert_eq!(out, expected);
         }
     }
 }

@@ -2,14 +2,23 @@
 //!
 //! A door carries whole messages to a [`fanal_actors::Session`] and writes the messages that the
 //! session hands out; it keeps the deadlines of its transport. What a request means is none of its
-//! business, so another door needs only: read a message, call `receive` while there is `room`;
-//! call `turn` whenever the waker says so; end for one of the reasons in `close`.
+//! business. The direct, tcp and unix doors share `connection`, which drives a socket itself; what
+//! differs is the `framing`. The embedded door is driven by somebody else's actix-web server.
 
+mod admission;
 pub mod close;
+mod connection;
+mod direct;
+mod embedded;
 mod frames;
-mod http;
+mod framing;
+mod handshake;
+mod messages;
 mod origin;
-mod websocket;
+mod pages;
+mod socket;
+mod stream;
+mod tls;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,10 +27,17 @@ use std::time::Duration;
 use fanal_actors::Broker;
 use ipnet::IpNet;
 
-pub use http::{listen, prepare_socket, routes};
-pub use websocket::WebsocketSession;
+use admission::Gate;
+pub use direct::serve as serve_direct;
+pub use embedded::{WebsocketSession, routes};
+pub use socket::{listen, listen_unix, prepare as prepare_socket};
+pub use stream::{serve_tcp, serve_unix};
+pub use tls::load as load_tls;
 
-/// What a WebSocket door needs to know.
+/// The route that stands for every path.
+const EVERY_PATH: &str = "*";
+
+/// What the doors need to know.
 #[derive(Clone, Debug)]
 pub struct DoorSettings {
     /// URL paths that accept the upgrade; `*` is every path.
@@ -30,16 +46,38 @@ pub struct DoorSettings {
     pub allowed_origins: Vec<String>,
     /// Peers whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Connections of one address; 0 for any number.
+    pub connections_per_address_max: usize,
+    /// New connections in a second; 0 for any number.
+    pub connections_per_second_max: u32,
+    /// Requests of a connection in a second; 0 for any number.
+    pub requests_per_second_max: u32,
     /// Largest request message in bytes, in however many fragments.
     pub message_bytes_max: usize,
-    /// Bytes taken from a connection before another one has its turn.
+    /// Bytes read from a connection before another one has its turn.
     pub read_buffer_bytes: usize,
+    /// Bytes encoded for a connection before another one has its turn.
+    pub write_buffer_bytes: usize,
     /// Time between pings.
     pub ping_interval: Duration,
-    /// A connection from which nothing came for so long is closed.
+    /// How long the answer to a ping may take; zero for any time.
+    pub pong_timeout: Duration,
+    /// How long a connection may have no stream and ask for nothing; zero for any time.
     pub idle_timeout: Duration,
+    /// How long the first request with good credentials may take; zero for any time.
+    pub first_request_timeout: Duration,
+    /// How long a peer may take nothing of what is sent; zero for any time.
+    pub stall_timeout: Duration,
+    /// Malformed or forbidden requests in a row; 0 for any number.
+    pub wrong_requests_max: u32,
+    /// How long there may be only such requests; zero for any time.
+    pub wrong_requests_timeout: Duration,
     /// How long the peer has to answer a close frame.
     pub close_timeout: Duration,
+    /// Whether small segments are sent at once.
+    pub nodelay: bool,
+    /// Bytes that the kernel takes beyond what it has sent.
+    pub notsent_lowat_bytes: u32,
     /// How long sent bytes may stay unacknowledged before the kernel drops the peer.
     pub user_timeout: Duration,
 }
@@ -51,6 +89,15 @@ pub struct Door {
     pub broker: Broker,
     /// The door's settings.
     pub settings: Arc<DoorSettings>,
+    gate: Gate,
+}
+
+impl Door {
+    /// The door of a broker. Clones share its bounds.
+    pub fn new(broker: Broker, settings: DoorSettings) -> Self {
+        let gate = Gate::new(&settings);
+        Door { broker, settings: Arc::new(settings), gate }
+    }
 }
 
 impl DoorSettings {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use actix_web::HttpRequest;
+use actix_http::RequestHead;
 use actix_web::http::header;
 
 use super::DoorSettings;
@@ -10,14 +10,15 @@ use super::DoorSettings;
 /// Addresses of X-Forwarded-For that are looked at; a client may send any number.
 const FORWARDED_MAX: usize = 32;
 
-/// The address to log: the peer's, or what the trusted proxies before it say.
-pub fn client_address(request: &HttpRequest, settings: &DoorSettings) -> String {
-    let Some(peer) = request.peer_addr() else { return "an unknown address".into() };
+/// The client's address, the peer's or what the trusted proxies before it say, and as the log says
+/// it.
+pub fn client_address(head: &RequestHead, settings: &DoorSettings) -> (Option<IpAddr>, String) {
+    let Some(peer) = head.peer_addr else { return (None, "an unknown address".into()) };
     if !settings.trusts(peer.ip()) {
-        return peer.to_string();
+        return (Some(peer.ip()), peer.to_string());
     }
     // A proxy may add to the last line or add a line: together they are one list.
-    let lines = request.headers().get_all("x-forwarded-for");
+    let lines = head.headers().get_all("x-forwarded-for");
     let forwarded: Vec<&str> = lines.filter_map(|value| value.to_str().ok()).collect();
     let forwarded = forwarded.join(",");
     // The last address was added by the nearest proxy; the first one that no proxy of ours added
@@ -30,12 +31,12 @@ pub fn client_address(request: &HttpRequest, settings: &DoorSettings) -> String 
             break;
         }
     }
-    format!("{client} (through {peer})")
+    (Some(client), format!("{client} (through {peer})"))
 }
 
 /// Whether a page of this Origin may connect. Clients that are no browsers send none.
-pub fn is_allowed(request: &HttpRequest, settings: &DoorSettings) -> bool {
-    let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
+pub fn is_allowed(head: &RequestHead, settings: &DoorSettings) -> bool {
+    let Some(origin) = head.headers().get(header::ORIGIN) else { return true };
     settings.allowed_origins.is_empty()
         || settings.allowed_origins.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes())
 }

@@ -3,6 +3,7 @@
 //! Nothing here knows the tree, a session or a socket. Recorded behaviour and its reasons are in
 //! the conformance scenarios that `scripts/conformance` runs.
 
+mod boundary;
 mod bytes;
 mod path;
 mod request;
@@ -11,12 +12,15 @@ mod splitter;
 mod value;
 mod verb;
 
+pub use boundary::Boundary;
 pub use path::{Name, Path};
 pub use request::{
     AuthFields, decode_auth, decode_path, decode_source, decode_verb, is_non_recursive,
 };
-pub use response::write_string;
-pub use response::{Refusal, Response, Rnum, Warning, encode_response, write_map_header};
+pub use response::{
+    Refusal, Response, Rnum, Warning, encode_after_payload, encode_before_payload, encode_response,
+    write_map_header, write_string,
+};
 pub use splitter::{Fault, Limits, SplitError, SplitRequest, split};
 pub use value::{NIL, Value};
 pub use verb::Verb;

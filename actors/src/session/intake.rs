@@ -64,7 +64,8 @@ enum Subject {
 
 impl Session {
     /// Begins the request in a message: it is on its way, or answered, or has to wait.
-    pub(super) fn begin(&mut self, message: &[u8]) -> Result<(), NotNow> {
+    /// One that came too often is answered 429.
+    pub(super) fn begin(&mut self, message: &[u8], admitted: bool) -> Result<(), NotNow> {
         let in_flight = self.in_flight();
         if in_flight == 0 {
             self.barrier = false;
@@ -77,12 +78,22 @@ impl Session {
             Ok(request) => request,
             Err(error) => {
                 self.shared.counters.malformed_messages.add(1);
+                self.wrong_in_a_row = self.wrong_in_a_row.saturating_add(1);
                 let refusal = Refusal::new(Rnum::BadRequest, error.fault.to_string());
                 self.responder(error.reid, message.len()).answer(refusal);
                 return Ok(());
             }
         };
-        let outcome = self.check(&request).and_then(|(verb, subject)| {
+        if !admitted {
+            self.shared.counters.requests_throttled.add(1);
+            let text = "too many requests in a second (session.requests_per_second_max)";
+            let refusal = Refusal::new(Rnum::TooManyRequests, text);
+            self.responder(request.reid_or_nil(), message.len()).answer(refusal);
+            return Ok(());
+        }
+        let checked = self.check(&request);
+        self.note_wrong(checked.as_ref().err());
+        let outcome = checked.and_then(|(verb, subject)| {
             self.begin_checked(verb, subject, &request, message.len(), in_flight)
         });
         match outcome {
@@ -92,6 +103,14 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// Counts requests that were malformed or not permitted, up to the next one that was neither.
+    fn note_wrong(&mut self, refusal: Option<&Refusal>) {
+        self.wrong_in_a_row = match refusal.map(|refusal| refusal.rnum) {
+            None | Some(Rnum::NotFound) => 0,
+            Some(_) => self.wrong_in_a_row.saturating_add(1),
+        };
     }
 
     fn responder(&mut self, reid: &[u8], bytes: usize) -> Responder {

@@ -14,14 +14,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use actix::Addr;
-use bytes::Bytes;
-
 use crate::directory::{Directory, Task};
-use crate::protocol::Response;
+use crate::ports::Throttle;
 use crate::resource::{Busy, Entry};
 use crate::shared::Shared;
 use crate::state::{Ending, Outbox, Outgoing};
+use actix::Addr;
 use intake::Known;
 
 /// A connection's part of the broker.
@@ -38,13 +36,22 @@ pub struct Session {
     /// later request sees what went through the links.
     through_links: Option<u64>,
     /// Messages that wait for requests in flight, oldest first.
-    backlog: VecDeque<Bytes>,
+    backlog: VecDeque<Waiting>,
     backlog_bytes: usize,
     /// A request that found a full mailbox and is tried again.
     stuck: Option<Stuck>,
     known: Known,
+    wrong_in_a_row: u32,
+    throttle: Option<Box<dyn Throttle>>,
     /// Messages of one turn; empty between turns, kept for its memory.
     outgoing: Vec<Outgoing>,
+}
+
+/// A message that waits for requests in flight.
+struct Waiting {
+    message: Box<[u8]>,
+    /// Whether it came within the bound on requests per second.
+    admitted: bool,
 }
 
 enum Stuck {
@@ -77,7 +84,11 @@ pub struct SessionSummary {
 }
 
 impl Session {
-    pub(crate) fn open(shared: Arc<Shared>, directory: Addr<Directory>) -> Option<Self> {
+    pub(crate) fn open(
+        shared: Arc<Shared>,
+        directory: Addr<Directory>,
+        throttle: Option<Box<dyn Throttle>>,
+    ) -> Option<Self> {
         let outbox = Arc::new(Outbox::new(shared.settings.outbox));
         let number = shared.sessions.admit(&outbox)?;
         shared.counters.connections_opened.add(1);
@@ -93,6 +104,8 @@ impl Session {
             backlog_bytes: 0,
             stuck: None,
             known: Known::default(),
+            wrong_in_a_row: 0,
+            throttle,
             outgoing: Vec::new(),
         })
     }
@@ -110,6 +123,26 @@ impl Session {
             streams: self.outbox.streams(),
             skipped: self.outbox.skipped(),
         }
+    }
+
+    /// Whether a request came whose credentials were good.
+    pub fn is_proven(&self) -> bool {
+        self.known.user().is_some()
+    }
+
+    /// Whether the session has streams.
+    pub fn has_streams(&self) -> bool {
+        self.outbox.streams() > 0
+    }
+
+    /// Requests that were begun.
+    pub fn requests(&self) -> u64 {
+        self.begun
+    }
+
+    /// How many of the last requests in a row were malformed or not permitted.
+    pub fn wrong_in_a_row(&self) -> u32 {
+        self.wrong_in_a_row
     }
 
     /// How many more messages the session takes now. A door stops reading at 0 and asks again
@@ -139,23 +172,28 @@ impl Session {
     }
 
     /// Takes one whole message. A message that cannot begin yet waits its turn.
-    pub fn receive(&mut self, message: Bytes) {
+    pub fn receive(&mut self, message: &[u8]) {
+        let admitted = self.throttle.as_ref().is_none_or(|throttle| throttle.admit());
         let waits = !self.backlog.is_empty() || self.stuck.is_some();
-        if waits || self.begin(&message).is_err() {
+        if waits || self.begin(message, admitted).is_err() {
             self.shared.counters.requests_held_back.add(1);
             self.backlog_bytes += message.len();
-            self.backlog.push_back(message);
+            self.backlog.push_back(Waiting { message: Box::from(message), admitted });
         }
     }
 
-    /// Begins what can begin, then passes up to about a turn's worth of messages to `write`.
-    /// `waker` is called when another turn is worth while.
-    pub fn turn(&mut self, waker: &Waker, mut write: impl FnMut(&Response<'_>)) -> Turn {
+    /// Begins what can begin, and passes messages of about `budget_bytes` to `write`; none if that
+    /// is 0. `waker` is called when another turn is worth while.
+    pub fn turn(
+        &mut self,
+        budget_bytes: usize,
+        waker: &Waker,
+        mut write: impl FnMut(&Outgoing),
+    ) -> Turn {
         // The waker is in place before the look at what is answered, so that no answer is missed.
-        let turn_bytes = self.shared.settings.turn_bytes;
-        let drained = self.outbox.drain(turn_bytes, &mut self.outgoing, waker);
+        let drained = self.outbox.drain(budget_bytes, &mut self.outgoing, waker);
         for message in self.outgoing.drain(..) {
-            write(&message.as_response());
+            write(&message);
         }
         let begun = self.begun;
         self.begin_waiting();
@@ -173,13 +211,13 @@ impl Session {
             self.hand_over(stuck);
         }
         while self.stuck.is_none()
-            && let Some(message) = self.backlog.front().cloned()
+            && let Some(waiting) = self.backlog.pop_front()
         {
-            if self.begin(&message).is_err() {
+            if self.begin(&waiting.message, waiting.admitted).is_err() {
+                self.backlog.push_front(waiting);
                 return;
             }
-            self.backlog_bytes -= message.len();
-            self.backlog.pop_front();
+            self.backlog_bytes -= waiting.message.len();
         }
     }
 

@@ -54,6 +54,11 @@ impl Outgoing {
     }
 
     /// About the size of the encoded message.
+    /// The value that it carries.
+    pub fn value(&self) -> Option<&Value> {
+        self.reply.payload.as_ref()
+    }
+
     pub(super) fn size_bytes(&self) -> usize {
         MESSAGE_OVERHEAD_BYTES
             + self.reid.as_bytes().len()

@@ -4,8 +4,6 @@
 //! with `NONRECURSIVE: true` in META what is in inner directories is left out and each is an empty
 //! map. 404 where there is no directory; 507 if the listing would be longer than it may be.
 
-use bytes::{BufMut, BytesMut};
-
 use super::Leaf;
 use crate::protocol::{NIL, Path, Refusal, Rnum, Value, write_map_header, write_string};
 use crate::state::{Directory, Found, Node, Tree};
@@ -23,7 +21,7 @@ pub fn apply<L: Leaf>(
     let Found::Directory(root) = tree.find(path.names()) else {
         return Err(Refusal::new(Rnum::NotFound, "there is no directory here"));
     };
-    let mut out = BytesMut::new();
+    let mut out = Vec::new();
     write_map_header(root.len(), &mut out);
     let mut open: Vec<Box<dyn Iterator<Item = _> + '_>> = vec![Box::new(root.iter())];
     while let Some(entries) = open.last_mut() {
@@ -33,7 +31,7 @@ pub fn apply<L: Leaf>(
         };
         write_string(name, &mut out);
         match node {
-            Node::Leaf(_) => out.put_u8(NIL),
+            Node::Leaf(_) => out.push(NIL),
             Node::Directory(inner) => {
                 let inner: &Directory<L> = inner;
                 write_map_header(if non_recursive { 0 } else { inner.len() }, &mut out);

@@ -74,7 +74,7 @@ async fn pictures_at_60_hz_arrive_in_order_and_pongs_keep_a_listener_alive() {
     // Room for all of them: not even a machine that stands still for a while loses one. The second
     // and a half that the pictures take is longer than a client may be silent.
     let server = Server::start_with(
-        "stream.buffer = 90\nwebsocket.ping_interval = \"100ms\"\nwebsocket.idle_timeout = \"1s\"",
+        "stream.buffer = 90\nwebsocket.ping_interval = \"100ms\"\nwebsocket.pong_timeout = \"1s\"",
     );
     let (ann, bob) = (connect(&server, "ann").await, connect(&server, "bob").await);
     soon(ann.post(ANN, Frame::empty())).await.unwrap();

@@ -1,0 +1,207 @@
+//! Deadlines: the times by which a connection has to have done something.
+//!
+//! One timer serves them all. It is set to the next one and only looked at when it fires, so what
+//! happens in between costs a store, not a look at the clock.
+
+use std::pin::Pin;
+use std::task::Context;
+use std::time::Duration;
+
+use actix_web::rt::time::{Instant as TimerInstant, Sleep, sleep_until};
+
+use crate::clock::{Clock, Instant};
+use crate::doors::DoorSettings;
+use crate::doors::close::CloseReason;
+
+/// When what is due, and the timer.
+pub struct Deadlines {
+    timer: Pin<Box<Sleep>>,
+    /// The timer's time.
+    wakes: Instant,
+    /// The timer has to be polled before it can wake anybody.
+    unpolled: bool,
+    /// A deadline was added since the timer was set.
+    added: bool,
+    ping: Option<Instant>,
+    /// An answer to the ping that was written, or anything else, has to come until then.
+    pong: Option<Instant>,
+    /// The socket has to take something until then.
+    stall: Option<Instant>,
+    /// A request with good credentials has to come until then.
+    proof: Option<Instant>,
+    idle: Option<Instant>,
+    /// Requests at the last look.
+    requests: u64,
+    /// Since when all requests were wrong.
+    wrong_since: Option<Instant>,
+    /// When a connection that is being closed is looked at again.
+    linger: Option<Instant>,
+}
+
+/// What a connection looks like when something is due.
+pub struct Look {
+    /// A request with good credentials came.
+    pub proven: bool,
+    /// There are streams.
+    pub has_streams: bool,
+    /// Requests so far.
+    pub requests: u64,
+    /// The session has no room for more, so nothing is read.
+    pub held_back: bool,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Send a ping.
+    Ping,
+    /// Close the connection.
+    Close(CloseReason),
+}
+
+/// A time after now; none for a zero duration, which switches a deadline off.
+fn after(now: Instant, time: Duration) -> Option<Instant> {
+    if time.is_zero() { None } else { now.checked_add(time) }
+}
+
+impl Deadlines {
+    /// The deadlines of a new connection.
+    pub fn new(settings: &DoorSettings, pings: bool, now: Instant) -> Self {
+        let mut deadlines = Deadlines {
+            timer: Box::pin(sleep_until(TimerInstant::from_std(now))),
+            wakes: now,
+            unpolled: true,
+            added: false,
+            ping: if pings { after(now, settings.ping_interval) } else { None },
+            pong: None,
+            stall: None,
+            proof: after(now, settings.first_request_timeout),
+            idle: after(now, settings.idle_timeout),
+            requests: 0,
+            wrong_since: None,
+            linger: None,
+        };
+        deadlines.set_timer(now);
+        deadlines
+    }
+
+    /// Something came from the client.
+    pub fn heard(&mut self) {
+        self.pong = None;
+    }
+
+    /// A ping was written.
+    pub fn pinged(&mut self, settings: &DoorSettings) {
+        if self.pong.is_none() {
+            self.pong = after(Clock::now(), settings.pong_timeout);
+            self.added = true;
+        }
+    }
+
+    /// The socket takes nothing at the moment; `progress` if it just took something.
+    pub fn blocked(&mut self, settings: &DoorSettings, progress: bool) {
+        if progress || self.stall.is_none() {
+            self.stall = after(Clock::now(), settings.stall_timeout);
+            self.added = true;
+        }
+    }
+
+    /// The socket took everything.
+    pub fn unblocked(&mut self) {
+        self.stall = None;
+    }
+
+    /// Whether all requests were wrong for too long or too often.
+    pub fn judge_wrong(&mut self, settings: &DoorSettings, in_a_row: u32) -> bool {
+        if in_a_row == 0 {
+            self.wrong_since = None;
+            return false;
+        }
+        let now = Clock::now();
+        let since = *self.wrong_since.get_or_insert(now);
+        let timeout = settings.wrong_requests_timeout;
+        let lasted = now.saturating_duration_since(since);
+        (!timeout.is_zero() && lasted > timeout)
+            || (settings.wrong_requests_max > 0 && in_a_row >= settings.wrong_requests_max)
+    }
+
+    /// Nothing but the end is due any more; it is looked at again after `time`.
+    pub fn linger(&mut self, time: Duration) {
+        (self.ping, self.pong, self.proof, self.idle) = (None, None, None, None);
+        self.linger = after(Clock::now(), time);
+        self.added = true;
+    }
+
+    /// What is due, if the timer has fired.
+    pub fn poll(
+        &mut self,
+        settings: &DoorSettings,
+        look: impl FnOnce() -> Look,
+        task: &mut Context<'_>,
+    ) -> Option<Due> {
+        let mut due = None;
+        if self.timer.is_elapsed() {
+            let now = Clock::now();
+            due = self.due(settings, now, &look());
+            self.set_timer(now);
+        } else if std::mem::take(&mut self.added)
+            && self.next().is_some_and(|next| next < self.wakes)
+        {
+            self.set_timer(Clock::now());
+        }
+        while std::mem::take(&mut self.unpolled) && self.timer.as_mut().poll(task).is_ready() {
+            self.set_timer(Clock::now());
+        }
+        due
+    }
+
+    fn due(&mut self, settings: &DoorSettings, now: Instant, look: &Look) -> Option<Due> {
+        let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        let mut due = None;
+        if is_due(self.linger) {
+            self.linger = None;
+        }
+        if is_due(self.ping) {
+            self.ping = after(now, settings.ping_interval);
+            due = Some(Due::Ping);
+        }
+        if is_due(self.idle) {
+            self.idle = after(now, settings.idle_timeout);
+            if !look.has_streams && self.requests == look.requests {
+                due = Some(Due::Close(CloseReason::Idle));
+            }
+            self.requests = look.requests;
+        }
+        if is_due(self.proof) {
+            self.proof = None;
+            if !look.proven {
+                due = Some(Due::Close(CloseReason::Unproven));
+            }
+        }
+        if is_due(self.pong) {
+            // What is not read cannot be heard.
+            self.pong = if look.held_back { after(now, settings.pong_timeout) } else { None };
+            if !look.held_back {
+                due = Some(Due::Close(CloseReason::Unresponsive));
+            }
+        }
+        if is_due(self.stall) {
+            self.stall = None;
+            due = Some(Due::Close(CloseReason::Stalled));
+        }
+        due
+    }
+
+    fn next(&self) -> Option<Instant> {
+        let all = [self.ping, self.pong, self.stall, self.proof, self.idle, self.linger];
+        all.into_iter().flatten().min()
+    }
+
+    /// Sets the timer to the next deadline, or far away.
+    fn set_timer(&mut self, now: Instant) {
+        const FAR: Duration = Duration::from_secs(24 * 3600);
+        self.wakes = self.next().unwrap_or(now + FAR);
+        self.timer.as_mut().reset(TimerInstant::from_std(self.wakes));
+        self.unpolled = true;
+    }
+}

@@ -1,0 +1,441 @@
+//! Connections: the actor of one connection that drives its socket itself, whatever the framing.
+//!
+//! Each poll of the actor is one [`Connection::drive`]: write what the socket did not take before,
+//! read what the session has room for, let it work, write what it has. Reading goes through memory
+//! of the thread, and so does writing, so a quiet connection owns no buffer. One turn reads and
+//! writes a bounded number of bytes; then others on the thread have theirs.
+
+pub mod deadlines;
+mod output;
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, ActorFuture, AsyncContext};
+use actix_web::rt::net::ActixStream;
+use actix_web::rt::time::{Sleep, sleep};
+use fanal_actors::{Session, guarded};
+use tokio::io::ReadBuf;
+
+use super::Door;
+use super::admission::Admission;
+use super::close::CloseReason;
+use super::framing::{Framing, Incoming};
+use crate::clock::{Clock, Instant};
+use deadlines::{Deadlines, Due, Look};
+use output::{Output, Unsent};
+
+/// Pause before a request that found a full mailbox is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(1);
+
+/// How often a closing connection is looked at, and how long it has to be quiet to be ended.
+const LINGER_TICK: Duration = Duration::from_millis(50);
+const LINGER_QUIET: Duration = Duration::from_millis(250);
+
+/// User names in the log are cut here.
+const LOGGED_USER_CHARS: usize = 64;
+
+thread_local! {
+    /// Memory that is read into and encoded into. One connection of a thread uses it at a time.
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
+}
+
+#[derive(Default)]
+struct Scratch {
+    input: Vec<u8>,
+    output: Output,
+}
+
+/// The actor of one connection.
+pub struct Connection<T, F> {
+    io: T,
+    framing: F,
+    session: Session,
+    door: Door,
+    admission: Admission,
+    opened: Instant,
+    /// Bytes that were read and for which the session had no room.
+    unread: Vec<u8>,
+    unsent: Unsent,
+    /// A pong waits in `unsent`; nothing is read until it is gone, or pongs would pile up.
+    pong_waits: bool,
+    deadlines: Deadlines,
+    retry: Option<Pin<Box<Sleep>>>,
+    state: State,
+}
+
+enum State {
+    Open,
+    /// Nothing more is read, for this reason; what came before is still to be carried out.
+    Leaving(Ending),
+    /// Nothing more is said after what is on its way; the end follows once the peer knows.
+    Closing(Ending),
+    Ended(CloseReason),
+}
+
+struct Ending {
+    reason: CloseReason,
+    began: Instant,
+    /// When anything came the last time.
+    heard: Instant,
+}
+
+/// What a socket gave.
+enum Read {
+    Nothing,
+    End,
+    Bytes(usize),
+}
+
+impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
+    /// Starts the actor of a connection on this thread. `received` came with what opened it.
+    pub fn launch(
+        io: T,
+        framing: F,
+        session: Session,
+        door: &Door,
+        admission: Admission,
+        received: &[u8],
+    ) {
+        let now = Clock::now();
+        let connection = Connection {
+            io,
+            framing,
+            session,
+            door: door.clone(),
+            admission,
+            opened: now,
+            unread: received.to_vec(),
+            unsent: Unsent::default(),
+            pong_waits: false,
+            deadlines: Deadlines::new(&door.settings, F::PINGS, now),
+            retry: None,
+            state: State::Open,
+        };
+        Connection::create(|context| {
+            context.spawn(Drive);
+            connection
+        });
+    }
+
+    /// One poll. Returns whether the connection has ended.
+    fn drive(&mut self, scratch: &mut Scratch, task: &mut Context<'_>) -> bool {
+        self.write_unsent(task);
+        if matches!(self.state, State::Open) {
+            self.read(scratch, task);
+        }
+        if matches!(self.state, State::Open | State::Leaving(_)) {
+            self.turn(&mut scratch.output, task);
+        }
+        self.meet_deadlines(&mut scratch.output, task);
+        if matches!(self.state, State::Closing(_)) {
+            self.linger(scratch, task);
+        }
+        matches!(self.state, State::Ended(_))
+    }
+
+    fn write_unsent(&mut self, task: &mut Context<'_>) {
+        let blocked = !self.unsent.is_empty();
+        match self.unsent.write(&mut self.io, task) {
+            Err(_) => self.state = State::Ended(self.reason_or(CloseReason::Broken)),
+            Ok(_) if self.unsent.is_empty() => {
+                if blocked {
+                    self.deadlines.unblocked();
+                    self.pong_waits = false;
+                }
+            }
+            Ok(progress) => self.deadlines.blocked(&self.door.settings, progress),
+        }
+    }
+
+    fn write(&mut self, output: &mut Output, task: &mut Context<'_>) {
+        if output.write(&mut self.io, &mut self.unsent, task).is_err() {
+            self.state = State::Ended(self.reason_or(CloseReason::Broken));
+        } else {
+            self.write_unsent(task);
+        }
+    }
+
+    /// The reason for which the connection is ending already, else this one.
+    fn reason_or(&self, reason: CloseReason) -> CloseReason {
+        match &self.state {
+            State::Closing(ending) => ending.reason.clone(),
+            _ => reason,
+        }
+    }
+
+    /// Reads while the session has room, up to a turn's worth of bytes.
+    fn read(&mut self, scratch: &mut Scratch, task: &mut Context<'_>) {
+        let Scratch { input, output } = scratch;
+        let bytes_max = self.door.settings.read_buffer_bytes;
+        input.resize(bytes_max.max(self.unread.len()), 0);
+        let mut taken = 0;
+        while self.may_read() && matches!(self.state, State::Open) {
+            if taken >= bytes_max {
+                // There may be more; others have their turn first.
+                return task.waker().wake_by_ref();
+            }
+            let count = match self.read_some(input, task) {
+                Read::Nothing => break,
+                Read::Bytes(count) => count,
+                Read::End => return self.leave(CloseReason::Broken),
+            };
+            taken += count;
+            self.deadlines.heard();
+            self.take(input.get_mut(..count).unwrap_or_default(), output);
+        }
+        if taken > 0 {
+            let wrong = self.session.wrong_in_a_row();
+            if self.deadlines.judge_wrong(&self.door.settings, wrong) {
+                self.leave(CloseReason::OnlyWrong);
+            }
+        }
+    }
+
+    /// Whether there is room for what a message would lead to.
+    fn may_read(&self) -> bool {
+        self.session.room() > 0 && (!self.pong_waits || self.unsent.is_empty())
+    }
+
+    /// Bytes that are there already, or else from the socket.
+    fn read_some(&mut self, input: &mut [u8], task: &mut Context<'_>) -> Read {
+        if !self.unread.is_empty() {
+            let unread = std::mem::take(&mut self.unread);
+            if let Some(place) = input.get_mut(..unread.len()) {
+                place.copy_from_slice(&unread);
+            }
+            return Read::Bytes(unread.len());
+        }
+        let mut buffer = ReadBuf::new(input);
+        match Pin::new(&mut self.io).poll_read(task, &mut buffer) {
+            Poll::Pending => Read::Nothing,
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                Read::Bytes(buffer.filled().len())
+            }
+            Poll::Ready(_) => Read::End,
+        }
+    }
+
+    /// Hands the messages in these bytes to the session while it has room.
+    fn take(&mut self, bytes: &mut [u8], output: &mut Output) {
+        let mut rest = bytes;
+        loop {
+            if !self.may_read() && !rest.is_empty() {
+                self.unread = rest.to_vec();
+                return;
+            }
+            let is_all = rest.is_empty();
+            let (taken, incoming) = match self.framing.decode(rest) {
+                Ok(decoded) => decoded,
+                Err(fault) => return self.leave(fault),
+            };
+            match incoming {
+                None if is_all => return,
+                None | Some(Incoming::Pong) => {}
+                Some(Incoming::Message(message)) => {
+                    let session = &mut self.session;
+                    let counters = self.door.broker.counters();
+                    if guarded(counters, "session", || session.receive(message)).is_none() {
+                        return self.leave(CloseReason::InternalError);
+                    }
+                }
+                Some(Incoming::Ping(payload)) if self.unsent.is_empty() => {
+                    F::pong(payload, output.signs());
+                }
+                Some(Incoming::Ping(payload)) => {
+                    let mut pong = Vec::new();
+                    F::pong(payload, &mut pong);
+                    self.unsent.push(&pong);
+                    self.pong_waits = true;
+                }
+                Some(Incoming::Close(code)) => return self.leave(CloseReason::Client(code)),
+            }
+            rest = rest.get_mut(taken..).unwrap_or_default();
+        }
+    }
+
+    fn leave(&mut self, reason: CloseReason) {
+        let now = Clock::now();
+        self.state = State::Leaving(Ending { reason, began: now, heard: now });
+    }
+
+    /// Lets the session begin what waits, and writes what it has.
+    fn turn(&mut self, output: &mut Output, task: &mut Context<'_>) {
+        let blocked = !self.unsent.is_empty();
+        let budget = if blocked { 0 } else { self.door.settings.write_buffer_bytes };
+        let had_room = self.session.room() > 0;
+        let session = &mut self.session;
+        let turn = guarded(self.door.broker.counters(), "session", || {
+            session.turn(budget, task.waker(), |message| output.push::<F>(message))
+        });
+        let Some(turn) = turn else {
+            output.clear();
+            return self.close(CloseReason::InternalError, output, task);
+        };
+        self.write(output, task);
+        let more = turn.more && self.unsent.is_empty();
+        if more || (!had_room && self.session.room() > 0) {
+            task.waker().wake_by_ref();
+        }
+        self.retry = if turn.retry { Some(Box::pin(sleep(RETRY_PAUSE))) } else { None };
+        if let Some(retry) = &mut self.retry
+            && retry.as_mut().poll(task).is_ready()
+        {
+            task.waker().wake_by_ref();
+        }
+        if let State::Leaving(ending) = &self.state {
+            // Whoever leaves gets the answers to what came before.
+            let waited = Clock::now().saturating_duration_since(ending.began);
+            let done = !turn.more && self.unsent.is_empty() && self.session.is_idle();
+            if done || waited > self.door.settings.close_timeout {
+                let reason = ending.reason.clone();
+                self.close(reason, output, task);
+            } else {
+                self.deadlines.linger(LINGER_TICK);
+            }
+        } else if let Some(ending) = turn.ending {
+            self.close(ending.into(), output, task);
+        }
+    }
+
+    fn meet_deadlines(&mut self, output: &mut Output, task: &mut Context<'_>) {
+        let (session, held_back) = (&self.session, !self.may_read());
+        let look = || Look {
+            proven: session.is_proven(),
+            has_streams: session.has_streams(),
+            requests: session.requests(),
+            held_back,
+        };
+        match self.deadlines.poll(&self.door.settings, look, task) {
+            Some(Due::Ping) if self.unsent.is_empty() => {
+                F::ping(output.signs());
+                self.write(output, task);
+                self.deadlines.pinged(&self.door.settings);
+            }
+            Some(Due::Close(CloseReason::Stalled)) => {
+                self.state = State::Ended(self.reason_or(CloseReason::Stalled));
+            }
+            Some(Due::Close(reason)) => self.close(reason, output, task),
+            Some(Due::Ping) | None => {}
+        }
+    }
+
+    /// Says why, and begins to wait for the peer to end the connection.
+    fn close(&mut self, reason: CloseReason, output: &mut Output, task: &mut Context<'_>) {
+        if matches!(self.state, State::Closing(_) | State::Ended(_)) {
+            return;
+        }
+        let now = Clock::now();
+        F::close(&reason, output.signs());
+        self.state = State::Closing(Ending { reason, began: now, heard: now });
+        if self.unsent.is_empty() {
+            self.write(output, task);
+        } else {
+            self.unsent.push(output.signs());
+            output.clear();
+        }
+    }
+
+    /// Ends the connection once everything is sent and the peer has closed its side, or has been
+    /// quiet for a while: what it had on the way has come, and cannot reset the connection under
+    /// the last words any more.
+    fn linger(&mut self, scratch: &mut Scratch, task: &mut Context<'_>) {
+        let now = Clock::now();
+        let mut gone = false;
+        let mut heard = false;
+        // What comes now is thrown away.
+        for _ in 0..LINGER_READS {
+            match self.read_some(&mut scratch.input, task) {
+                Read::Nothing => break,
+                Read::Bytes(_) => heard = true,
+                Read::End => {
+                    gone = true;
+                    break;
+                }
+            }
+        }
+        let sent = self.unsent.is_empty();
+        let State::Closing(ending) = &mut self.state else { return };
+        if heard {
+            ending.heard = now;
+        }
+        let by_client = matches!(ending.reason, CloseReason::Client(_) | CloseReason::Broken);
+        let quiet = now.saturating_duration_since(ending.heard) > LINGER_QUIET;
+        let late = now.saturating_duration_since(ending.began) > self.door.settings.close_timeout;
+        if late || (gone && (sent || !by_client)) || (sent && (by_client || quiet)) {
+            // Says so on a connection that has an end of its own, as TLS does.
+            let _ = Pin::new(&mut self.io).poll_shutdown(task);
+            self.state = State::Ended(ending.reason.clone());
+        } else {
+            self.deadlines.linger(LINGER_TICK);
+            self.meet_deadlines(&mut scratch.output, task);
+        }
+    }
+}
+
+/// Reads of one turn from a connection that is being closed.
+const LINGER_READS: usize = 4;
+
+impl<T: ActixStream + 'static, F: Framing> Actor for Connection<T, F> {
+    type Context = actix::Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        log::info!("session {} opened from {}", self.session.number(), self.admission);
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        let reason = match &self.state {
+            State::Ended(reason) => reason,
+            State::Leaving(ending) | State::Closing(ending) => &ending.reason,
+            State::Open => &CloseReason::Broken,
+        };
+        reason.count(self.door.broker.counters());
+        log_end(&self.session, reason, &self.admission, self.opened);
+    }
+}
+
+/// Writes the line about a session that has ended.
+pub fn log_end(session: &Session, reason: &CloseReason, from: &Admission, opened: Instant) {
+    if !log::log_enabled!(log::Level::Info) {
+        return;
+    }
+    let summary = session.summary();
+    let lasted = Clock::now().saturating_duration_since(opened);
+    let user: String = match &summary.user {
+        None => "nobody".into(),
+        Some(user) => user.chars().take(LOGGED_USER_CHARS).flat_map(char::escape_debug).collect(),
+    };
+    log::info!(
+        "session {} closed: {}; user {user} from {from}, {} requests, {} streams, \
+         {} updates skipped, {:.1} s",
+        session.number(),
+        reason.describe(),
+        summary.requests,
+        summary.streams,
+        summary.skipped,
+        lasted.as_secs_f64(),
+    );
+}
+
+/// Drives the connection at each poll of the actor. It spawns nothing into the context, which would
+/// poll it again at once, for ever.
+struct Drive;
+
+impl<T: ActixStream + 'static, F: Framing> ActorFuture<Connection<T, F>> for Drive {
+    type Output = ();
+
+    fn poll(
+        self: Pin<&mut Self>,
+        connection: &mut Connection<T, F>,
+        context: &mut actix::Context<Connection<T, F>>,
+        task: &mut Context<'_>,
+    ) -> Poll<()> {
+        let ended = SCRATCH.with_borrow_mut(|scratch| connection.drive(scratch, task));
+        if ended {
+            context.stop();
+        }
+        Poll::Pending
+    }
+}
