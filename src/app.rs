@@ -169,10 +169,11 @@ fn serve(
         .shutdown_timeout(1);
     let door = Door::new(broker, door_settings(config));
     let address = listeners.websocket.local_addr().context("the socket has no address")?;
-    let mut server = serve_direct(server, listeners.websocket, address, door.clone(), tls)
+    let mut server = serve_direct(server, listeners.websocket, address, Arc::clone(&door), tls)
         .context("cannot take connections")?;
     if let Some(tcp) = listeners.tcp {
-        server = serve_tcp(server, tcp, door.clone()).context("cannot take tcp connections")?;
+        server =
+            serve_tcp(server, tcp, Arc::clone(&door)).context("cannot take tcp connections")?;
     }
     if let Some(unix) = listeners.unix {
         server = serve_unix(server, unix, door).context("cannot take unix connections")?;
@@ -206,6 +207,7 @@ pub(crate) fn settings(config: &Config) -> Settings {
             stream_buffer_bytes: config.stream.buffer_bytes,
             updates_bytes_max: config.outbox.updates_bytes_max,
         },
+        resource_idle_timeout: config.resource.idle_timeout,
         mailbox_directory: config.mailbox.directory,
         mailbox_resource: config.mailbox.resource,
         mailbox_supervisor: config.mailbox.supervisor,

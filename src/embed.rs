@@ -16,7 +16,7 @@ use crate::{app, auth};
 /// A broker that runs inside an actix-web application. Clones are the same broker.
 #[derive(Clone)]
 pub struct Embedded {
-    door: Door,
+    door: Arc<Door>,
     config: Arc<Config>,
 }
 
@@ -40,7 +40,7 @@ impl Embedded {
     /// The broker's routes (`server.routes`), for `App::configure`. A route `*` takes every path
     /// that the application does not.
     pub fn routes(&self) -> impl FnOnce(&mut ServiceConfig) + use<> {
-        let door = self.door.clone();
+        let door = Arc::clone(&self.door);
         move |service| routes(&door, service)
     }
 
@@ -66,6 +66,6 @@ impl Embedded {
     /// # Errors
     /// If the last changes could not be saved.
     pub async fn stop(self) -> anyhow::Result<()> {
-        app::stop(self.door.broker, self.config.shutdown.drain).await
+        app::stop(self.door.broker.clone(), self.config.shutdown.drain).await
     }
 }

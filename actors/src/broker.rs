@@ -27,7 +27,8 @@ pub enum StartError {
 #[derive(Clone)]
 pub struct Broker {
     shared: Arc<Shared>,
-    directory: Addr<Directory>,
+    /// One for all sessions: each clone of an address is two allocations.
+    directory: Arc<Addr<Directory>>,
     supervisor: Addr<Supervisor>,
     threads: Arc<[ArbiterHandle]>,
 }
@@ -65,13 +66,14 @@ impl Broker {
             })
         };
         let threads = Arc::from([directory_thread.handle(), store_thread.handle(), lister]);
-        Ok(Broker { shared, directory, supervisor, threads })
+        Ok(Broker { shared, directory: Arc::new(directory), supervisor, threads })
     }
 
     /// Opens a session for a new connection, whose requests pass `throttle` if there is one; `None`
     /// if there are as many as there may be, or the broker is stopping.
     pub fn open_session(&self, throttle: Option<Box<dyn Throttle>>) -> Option<Session> {
-        let session = Session::open(Arc::clone(&self.shared), self.directory.clone(), throttle);
+        let session =
+            Session::open(Arc::clone(&self.shared), Arc::clone(&self.directory), throttle);
         if session.is_none() {
             self.shared.counters.connections_refused.add(1);
         }

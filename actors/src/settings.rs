@@ -40,6 +40,8 @@ pub struct Settings {
     pub replies_bytes_max: usize,
     /// Bounds of each outbox.
     pub outbox: OutboxLimits,
+    /// Time without use after which the actor of a resource ends, at most doubled.
+    pub resource_idle_timeout: Duration,
     /// Messages that wait for the directory.
     pub mailbox_directory: usize,
     /// Messages that wait for a resource.

@@ -44,6 +44,8 @@ pub struct Shared {
     pub credentials: Box<dyn Credentials>,
     /// The outboxes of the sessions that are open.
     pub sessions: Sessions,
+    /// Resources whose actor was started, to be looked at for those that may rest.
+    pub active: Mutex<Vec<Weak<Entry>>>,
     resources: AtomicU64,
 }
 
@@ -58,6 +60,7 @@ impl Shared {
             policy,
             credentials,
             sessions: Sessions::new(settings.connections_max),
+            active: Mutex::new(Vec::new()),
             resources: AtomicU64::new(0),
             settings,
         }
@@ -66,6 +69,13 @@ impl Shared {
     /// A number that no resource of this process has had.
     pub fn next_resource(&self) -> u64 {
         self.resources.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Asks the actors that were not used since the last call to rest.
+    pub fn rest_idle_resources(&self) {
+        let mut active = std::mem::take(&mut *self.active.lock());
+        active.retain(|entry| entry.upgrade().is_some_and(|entry| entry.rest_if_idle()));
+        self.active.lock().append(&mut active);
     }
 
     /// The resource at this path.
@@ -205,6 +215,7 @@ pub mod tests {
                 updates_bytes_max: 100,
             },
             mailbox_directory: 16,
+            resource_idle_timeout: Duration::from_secs(1),
             mailbox_resource: 16,
             mailbox_supervisor: 16,
             snapshot_interval: Duration::from_secs(1),

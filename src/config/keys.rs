@@ -288,6 +288,14 @@ sections! {
         supervisor: usize = 8192, count(16, 1_048_576);
     }
 
+    /// Resources that are in use have an actor each, which is quick to write to.
+    resource: Resource {
+        /// How long a resource may be unused until its actor ends and gives its memory back; the
+        /// value stays, and the next write starts another one.
+        #[serde(deserialize_with = "duration")]
+        idle_timeout: Duration = Duration::from_secs(60), time(TICK, DAY);
+    }
+
     /// Links, which hand each value of one resource on to another.
     link: Link {
         /// How many of the newest values are kept per link while its destination is behind.

@@ -24,8 +24,8 @@ use std::path::PathBuf;
 pub use file::{DEFAULT_FILE, Source};
 pub use flags::ServerArgs;
 pub use keys::{
-    Auth, AuthMode, Config, Limits, Link, Log, LogFormat, Mailbox, Outbox, Server, Session,
-    Shutdown, Snapshot, SnapshotSync, Socket, Stream, Tcp, Tls, Unix, User, Websocket,
+    Auth, AuthMode, Config, Limits, Link, Log, LogFormat, Mailbox, Outbox, Resource, Server,
+    Session, Shutdown, Snapshot, SnapshotSync, Socket, Stream, Tcp, Tls, Unix, User, Websocket,
 };
 pub use problem::{Origin, Origins, Problem, Problems};
 pub use render::{example, print};

@@ -118,11 +118,18 @@ impl fmt::Display for Admission {
     }
 }
 
+impl Admission {
+    /// Frees the place of the connection.
+    pub fn release(&mut self) {
+        if let Some((addresses, address)) = self.place.take() {
+            addresses.free(address);
+        }
+    }
+}
+
 impl Drop for Admission {
     fn drop(&mut self) {
-        if let Some((addresses, address)) = &self.place {
-            addresses.free(*address);
-        }
+        self.release();
     }
 }
 

@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_codec::Framed;
@@ -45,16 +46,16 @@ pub fn serve(
     server: ServerBuilder,
     listener: std::net::TcpListener,
     address: SocketAddr,
-    door: Door,
+    door: Arc<Door>,
     tls: Option<ServerConfig>,
 ) -> std::io::Result<ServerBuilder> {
     match tls {
         None => server.listen("direct", listener, move || {
-            let settings = std::sync::Arc::clone(&door.settings);
+            let settings = Arc::clone(&door.settings);
             http(&door, address, move |io: &TcpStream| socket::prepare(io, &settings)).tcp()
         }),
         Some(tls) => server.listen("direct with TLS", listener, move || {
-            let settings = std::sync::Arc::clone(&door.settings);
+            let settings = Arc::clone(&door.settings);
             http(&door, address, move |io: &TlsStream<TcpStream>| {
                 socket::prepare(io.get_ref().0, &settings);
             })
@@ -67,16 +68,16 @@ type Pages = BoxServiceFactory<(), Request, ServiceResponse, actix_web::Error, (
 type Upgrades<T> = BoxServiceFactory<(), (Request, Framed<T, Codec>), (), actix_web::Error, ()>;
 
 fn http<T: ActixStream + 'static>(
-    door: &Door,
+    door: &Arc<Door>,
     address: SocketAddr,
     prepare: impl Fn(&T) + 'static,
 ) -> H1Service<T, Pages, BoxBody, ExpectHandler, Upgrades<T>> {
-    let data = web::Data::new(door.clone());
+    let data = web::Data::from(Arc::clone(door));
     let application = App::new().app_data(data).default_service(web::to(pages::answer));
     let application = map_config(application, |_| AppConfig::default());
-    let door = door.clone();
+    let door = Arc::clone(door);
     let upgrades = fn_service(move |(request, framed): (Request, Framed<T, Codec>)| {
-        let door = door.clone();
+        let door = Arc::clone(&door);
         async move {
             upgrade(door, request, framed).await;
             Ok::<(), actix_web::Error>(())
@@ -93,7 +94,7 @@ fn http<T: ActixStream + 'static>(
 
 /// Makes the connection of an upgrade, or answers why not.
 async fn upgrade<T: ActixStream + 'static>(
-    door: Door,
+    door: Arc<Door>,
     request: Request,
     mut framed: Framed<T, Codec>,
 ) {

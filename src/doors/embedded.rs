@@ -8,6 +8,7 @@
 //! TCP_USER_TIMEOUT. The session is the same for every door.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use futures_core::Stream;
 use super::admission::Admission;
 use super::close::CloseReason;
 use super::connection::deadlines::{Deadlines, Due, Look};
-use super::connection::log_end;
+use super::connection::end;
 use super::frames::Frames;
 use super::framing::{Framing, Incoming};
 use super::handshake::{admit, wants_upgrade};
@@ -38,8 +39,8 @@ const LINGER_TICK: Duration = Duration::from_millis(50);
 const LINGER_QUIET: Duration = Duration::from_millis(250);
 
 /// Adds the door's routes to an actix-web application. A path outside them is the application's.
-pub fn routes(door: &Door, service: &mut web::ServiceConfig) {
-    service.app_data(web::Data::new(door.clone()));
+pub fn routes(door: &Arc<Door>, service: &mut web::ServiceConfig) {
+    service.app_data(web::Data::from(Arc::clone(door)));
     for route in &door.settings.routes {
         if route == EVERY_PATH {
             service.default_service(web::to(enter));
@@ -58,7 +59,7 @@ async fn enter(request: HttpRequest, payload: Payload, door: web::Data<Door>) ->
         Ok(admitted) => admitted,
         Err(refused) => return refused.response(),
     };
-    let actor = WebsocketSession::new(&door, session, admission, payload);
+    let actor = WebsocketSession::new(&door.into_inner(), session, admission, payload);
     // The context's own reader would read ahead of the session, so it is given nothing.
     match ws::WsResponseBuilder::new(actor, &request, NothingToRead).start() {
         Ok(response) => response,
@@ -69,7 +70,7 @@ async fn enter(request: HttpRequest, payload: Payload, door: web::Data<Door>) ->
 /// The actor of one WebSocket connection.
 pub struct WebsocketSession {
     session: Session,
-    door: Door,
+    door: Arc<Door>,
     admission: Admission,
     payload: Payload,
     frames: Frames,
@@ -97,17 +98,17 @@ struct Closing {
 type SessionContext = ws::WebsocketContext<WebsocketSession>;
 
 impl WebsocketSession {
-    fn new(door: &Door, session: Session, admission: Admission, payload: Payload) -> Self {
+    fn new(door: &Arc<Door>, session: Session, admission: Admission, payload: Payload) -> Self {
         let now = Clock::now();
         WebsocketSession {
             session,
-            door: door.clone(),
+            door: Arc::clone(door),
             admission,
             payload,
             frames: Frames::new(door.settings.message_bytes_max),
             unread: Vec::new(),
             opened: now,
-            deadlines: Deadlines::new(&door.settings, true, now),
+            deadlines: Deadlines::new(&door.settings, true),
             retry: None,
             leaving: None,
             closing: None,
@@ -241,12 +242,13 @@ impl WebsocketSession {
     }
 
     fn meet_deadlines(&mut self, context: &mut SessionContext, task: &mut Context<'_>) {
+        let held_back = self.session.room() == 0;
         let session = &self.session;
         let look = || Look {
             proven: session.is_proven(),
             has_streams: session.has_streams(),
             requests: session.requests(),
-            held_back: session.room() == 0,
+            held_back,
         };
         match self.deadlines.poll(&self.door.settings, look, task) {
             Some(Due::Ping) => {
@@ -322,7 +324,7 @@ impl Actor for WebsocketSession {
     fn stopped(&mut self, _: &mut Self::Context) {
         let reason = self.closing.as_ref().map_or(&CloseReason::Broken, |closing| &closing.reason);
         reason.count(self.door.broker.counters());
-        log_end(&self.session, reason, &self.admission, self.opened);
+        end(&mut self.session, reason, &mut self.admission, self.opened);
     }
 }
 

@@ -277,13 +277,14 @@ fn write_header(opcode: u8, bytes: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Takes the mask off, sixteen bytes at a time.
+/// Takes the mask off, in pieces that the compiler makes vectors of.
 fn unmask(bytes: &mut [u8], mask: [u8; 4]) {
-    let wide = u32::from_ne_bytes(mask);
-    let wide = u128::from(wide) * 0x0000_0001_0000_0001_0000_0001_0000_0001;
-    let (chunks, rest) = bytes.as_chunks_mut::<16>();
+    let wide = [mask; 16];
+    let (chunks, rest) = bytes.as_chunks_mut::<64>();
     for chunk in chunks {
-        *chunk = (u128::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+        for (byte, mask) in chunk.iter_mut().zip(wide.as_flattened()) {
+            *byte ^= mask;
+        }
     }
     for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
         *byte ^= mask;

@@ -82,8 +82,7 @@ pub struct DoorSettings {
     pub user_timeout: Duration,
 }
 
-/// A broker and how it is reached: what each worker of the server holds.
-#[derive(Clone)]
+/// A broker and how it is reached: what all connections share.
 pub struct Door {
     /// The broker.
     pub broker: Broker,
@@ -93,10 +92,10 @@ pub struct Door {
 }
 
 impl Door {
-    /// The door of a broker. Clones share its bounds.
-    pub fn new(broker: Broker, settings: DoorSettings) -> Self {
+    /// The door of a broker.
+    pub fn new(broker: Broker, settings: DoorSettings) -> Arc<Self> {
         let gate = Gate::new(&settings);
-        Door { broker, settings: Arc::new(settings), gate }
+        Arc::new(Door { broker, settings: Arc::new(settings), gate })
     }
 }
 

@@ -9,6 +9,7 @@ use actix_web::rt::net::{ActixStream, TcpStream, UnixStream};
 use fanal_actors::{Response, Rnum, encode_response};
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::rt::time::timeout;
@@ -28,12 +29,12 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 pub fn serve_tcp(
     server: ServerBuilder,
     listener: TcpListener,
-    door: Door,
+    door: Arc<Door>,
 ) -> std::io::Result<ServerBuilder> {
     server.listen("tcp", listener, move || {
-        let door = door.clone();
+        let door = Arc::clone(&door);
         fn_service(move |io: TcpStream| {
-            let door = door.clone();
+            let door = Arc::clone(&door);
             async move {
                 socket::prepare(&io, &door.settings);
                 socket::keep_alive(&io, &door.settings);
@@ -53,12 +54,12 @@ pub fn serve_tcp(
 pub fn serve_unix(
     server: ServerBuilder,
     listener: UnixListener,
-    door: Door,
+    door: Arc<Door>,
 ) -> std::io::Result<ServerBuilder> {
     server.listen_uds("unix", listener, move || {
-        let door = door.clone();
+        let door = Arc::clone(&door);
         fn_service(move |io: UnixStream| {
-            let door = door.clone();
+            let door = Arc::clone(&door);
             async move {
                 let from = match io.peer_cred() {
                     Ok(peer) => format!("unix, user id {}", peer.uid()),
@@ -73,7 +74,7 @@ pub fn serve_unix(
 
 /// Makes a connection, or says why not.
 async fn enter<T: ActixStream + 'static>(
-    door: &Door,
+    door: &Arc<Door>,
     io: T,
     address: Option<IpAddr>,
     from: String,

@@ -6,8 +6,9 @@
 //! only.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::{Actor, Addr, ArbiterHandle, Context, Handler, Message};
+use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
 
 use crate::guard::guarded;
 use crate::ports::{Change, ChangeKind};
@@ -192,7 +193,7 @@ impl Directory {
             Ok((linked, ChangeKind::Link { source, destination }))
         });
         let outcome = outcome.map(|(Linked { source, destination, ring }, change)| {
-            source.add_link(Arc::new(Link { ring, destination }));
+            source.add_link(&self.shared, Arc::new(Link { ring, destination }));
             ((), change)
         });
         self.conclude(outcome, responder, Reply::of(Rnum::Ok));
@@ -223,6 +224,12 @@ impl Actor for Directory {
 
     fn started(&mut self, context: &mut Self::Context) {
         context.set_mailbox_capacity(self.shared.settings.mailbox_directory);
+        // An actor rests after one to two of these.
+        let period = self.shared.settings.resource_idle_timeout / 2;
+        context.run_interval(period.max(Duration::from_millis(1)), |directory, _| {
+            let shared = &directory.shared;
+            guarded(&shared.counters, "directory", || shared.rest_idle_resources());
+        });
     }
 }
 

@@ -42,6 +42,7 @@ impl<'m> Cursor<'m> {
         self.message.len().saturating_sub(self.position)
     }
 
+    #[inline]
     fn take(&mut self, count: usize) -> Result<&'m [u8], Fault> {
         let end = self.position.checked_add(count).ok_or(Fault::Truncated)?;
         let taken = self.message.get(self.position..end).ok_or(Fault::Truncated)?;
@@ -49,8 +50,14 @@ impl<'m> Cursor<'m> {
         Ok(taken)
     }
 
+    #[inline]
     fn take_number(&mut self, width: usize) -> Result<u64, Fault> {
-        Ok(self.take(width)?.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte)))
+        Ok(match *self.take(width)? {
+            [byte] => u64::from(byte),
+            [high, low] => u64::from(u16::from_be_bytes([high, low])),
+            [a, b, c, d] => u64::from(u32::from_be_bytes([a, b, c, d])),
+            _ => return Err(Fault::Truncated),
+        })
     }
 
     fn take_length(&mut self, width: usize, extra: usize) -> Result<usize, Fault> {
@@ -62,6 +69,7 @@ impl<'m> Cursor<'m> {
     ///
     /// # Errors
     /// If the message ends there, claims more than is left in it, or has the unused byte c1.
+    #[inline]
     pub(super) fn head(&mut self) -> Result<Head, Fault> {
         let head = self.claimed_head()?;
         self.check_claim(head)?;
@@ -114,6 +122,7 @@ impl<'m> Cursor<'m> {
     }
 
     /// Refuses a claim that the rest of the message cannot hold: every value takes a byte.
+    #[inline]
     fn check_claim(&self, head: Head) -> Result<(), Fault> {
         let left = self.left();
         let fits = match head {
@@ -138,9 +147,15 @@ impl<'m> Cursor<'m> {
     /// If it is not one whole value or nests deeper than `depth_max`.
     pub(super) fn skip(&mut self, depth_max: usize) -> Result<&'m [u8], Fault> {
         let start = self.position;
+        let mut head = self.head()?;
+        if let Head::String(bytes) | Head::Opaque(bytes) = head {
+            // Nearly every value: nothing to keep count of.
+            self.take(bytes)?;
+            return self.message.get(start..self.position).ok_or(Fault::Truncated);
+        }
         let mut open = OpenContainers::new(depth_max);
         loop {
-            match self.head()? {
+            match head {
                 Head::String(bytes) | Head::Opaque(bytes) => {
                     self.take(bytes)?;
                 }
@@ -150,6 +165,7 @@ impl<'m> Cursor<'m> {
             if !open.next_value() {
                 return self.message.get(start..self.position).ok_or(Fault::Truncated);
             }
+            head = self.head()?;
         }
     }
 }

@@ -21,6 +21,6 @@ pub use response::{
     Refusal, Response, Rnum, Warning, encode_after_payload, encode_before_payload, encode_response,
     write_map_header, write_string,
 };
-pub use splitter::{Fault, Limits, SplitError, SplitRequest, split};
+pub use splitter::{Fault, Limits, SplitError, SplitRequest, split, split_value};
 pub use value::{NIL, Value};
 pub use verb::Verb;

@@ -113,6 +113,13 @@ pub fn split<'m>(message: &'m [u8], limits: &Limits) -> Result<SplitRequest<'m>,
     }
 }
 
+/// The value at the front of these bytes, and what follows it; `None` if it is not whole or nests
+/// too deep.
+pub fn split_value(bytes: &[u8], depth_max: usize) -> Option<(&[u8], &[u8])> {
+    let value = Cursor::new(bytes).skip(depth_max).ok()?;
+    Some((value, bytes.get(value.len()..)?))
+}
+
 fn read_fields<'m>(
     message: &'m [u8],
     limits: &Limits,

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{self, Poll};
 
-use actix::{Actor, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 
 use super::entry::{Entry, end};
 use crate::guard::guarded;
@@ -16,14 +16,14 @@ use crate::verbs::{Data, get, put, stop, stream};
 
 /// Messages that a resource handles before other actors on its thread have their turn: actix goes
 /// on as long as there are any, and from another thread there may always be one more.
-const MESSAGES_PER_TURN: u32 = 256;
+const MESSAGES_PER_TURN: u64 = 256;
 
 /// The actor of one resource.
 pub struct Resource {
     state: ResourceState<Arc<Entry>>,
     shared: Arc<Shared>,
-    /// Messages handled since the thread was last given to others.
-    handled: u32,
+    /// Messages handled.
+    handled: u64,
     /// Links whose destination is to be woken; empty between messages, kept for its memory.
     wake: Vec<Arc<Link<Arc<Entry>>>>,
 }
@@ -54,6 +54,14 @@ pub struct AddLink {
     pub link: Arc<Link<Arc<Entry>>>,
 }
 
+/// The resource was not used for a while.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Rest {
+    /// Where its state goes.
+    pub entry: Arc<Entry>,
+}
+
 /// The resource was deleted.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -82,10 +90,10 @@ impl Resource {
         body: impl FnOnce(&mut Self) -> Delivery,
     ) {
         self.handled += 1;
-        if self.handled >= MESSAGES_PER_TURN {
-            self.handled = 0;
+        if self.handled.is_multiple_of(MESSAGES_PER_TURN) {
             context.wait(GiveWay { given: false });
         }
+        // The actor holds its shared part for as long as it lives; the guard needs it beside `self`.
         let shared = Arc::clone(&self.shared);
         guarded(&shared.counters, "resource", || {
             let delivery = body(self);
@@ -175,6 +183,17 @@ impl Handler<AddLink> for Resource {
             resource.state.add_link(link);
             Delivery::default()
         });
+    }
+}
+
+impl Handler<Rest> for Resource {
+    type Result = ();
+
+    fn handle(&mut self, Rest { entry }: Rest, context: &mut Self::Context) {
+        self.handled += 1;
+        if entry.take_back(self.handled, &mut self.state) {
+            context.stop();
+        }
     }
 }
 

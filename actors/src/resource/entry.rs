@@ -1,8 +1,10 @@
 //! Entries: what the tree holds for a resource, whether or not an actor runs for it.
 //!
-//! A resource that is only read is *passive*: its state lies in the entry and is used under a short
-//! lock by whoever asks. The first write starts the actor, on the thread of the writer, because a
-//! message to an actor on the same thread costs a hundredth of one to a thread that sleeps.
+//! A resource that nobody has touched is *untouched*: a value and a name. One that is only read is
+//! *passive*: its state lies in the entry and is used under a short lock by whoever asks. The first
+//! write starts the actor, on the thread of the writer, because a message to an actor on the same
+//! thread costs a hundredth of one to a thread that sleeps. An actor that has had nothing to do for
+//! a while gives its state back to the entry and ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +13,10 @@ use actix::Addr;
 use actix::dev::SendError;
 use parking_lot::Mutex;
 
-use super::actor::{AddLink, End, Follow, Request, Resource};
+use super::actor::{AddLink, End, Follow, Request, Resource, Rest};
 use crate::protocol::{Refusal, Rnum, Value};
 use crate::shared::Shared;
-use crate::state::{Ack, Link, ResourceState, Responder, ValueCell};
+use crate::state::{Ack, Link, Reply, ResourceState, Responder, ValueCell};
 use crate::verbs::{Data, Leaf, get, put, stop, stream};
 
 /// A resource as the tree knows it.
@@ -23,14 +25,23 @@ pub struct Entry {
     cell: Arc<ValueCell>,
     linked: AtomicBool,
     gone: AtomicBool,
+    /// Something was asked of it since the last look at who rests.
+    used: AtomicBool,
     slot: Mutex<Slot>,
 }
 
 enum Slot {
+    /// No actor, and no state but the value.
+    Untouched,
     /// No actor: the state is here.
     Passive(Box<ResourceState<Arc<Entry>>>),
     /// The actor that has the state.
-    Active(Addr<Resource>),
+    Active {
+        /// Its address. Messages are sent under the lock only.
+        address: Addr<Resource>,
+        /// Messages that were sent to it.
+        sent: u64,
+    },
     /// The resource was deleted.
     Gone,
 }
@@ -52,15 +63,13 @@ impl Leaf for Arc<Entry> {
 impl Entry {
     /// A passive resource with this value.
     pub fn new(shared: &Shared, value: Value) -> Arc<Self> {
-        let number = shared.next_resource();
-        let cell = Arc::new(ValueCell::new(value));
-        let state = ResourceState::new(number, Arc::clone(&cell), shared.settings.link_buffer);
         Arc::new(Entry {
-            number,
-            cell,
+            number: shared.next_resource(),
+            cell: Arc::new(ValueCell::new(value)),
             linked: AtomicBool::new(false),
             gone: AtomicBool::new(false),
-            slot: Mutex::new(Slot::Passive(Box::new(state))),
+            used: AtomicBool::new(false),
+            slot: Mutex::new(Slot::Untouched),
         })
     }
 
@@ -99,8 +108,17 @@ impl Entry {
         data: Data,
         responder: Responder,
     ) -> Result<(), Busy> {
+        // A store only when it changes, so that readers on several threads share the cache line.
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
         let mut slot = self.slot.lock();
-        if let Slot::Passive(state) = &mut *slot {
+        if matches!(data, Data::Get) && matches!(*slot, Slot::Untouched) {
+            drop(slot);
+            responder.answer(Reply::value(self.value()));
+            return Ok(());
+        }
+        if let Some(state) = self.passive(&mut slot, shared) {
             match data {
                 Data::Get => get::apply(state, responder),
                 Data::Stream => stream::apply(state, responder),
@@ -118,7 +136,7 @@ impl Entry {
         shared: &Arc<Shared>,
         request: Request,
     ) -> Result<(), Busy> {
-        let Some(address) = self.address(slot, shared) else {
+        let Some((address, sent)) = self.active(slot, shared) else {
             request.responder.answer(Refusal::new(Rnum::NotFound, "the resource was deleted"));
             return Ok(());
         };
@@ -128,7 +146,10 @@ impl Entry {
                 Err(Busy { data, responder })
             }
             // A closed mailbox drops the request, whose responder then answers 500.
-            Ok(()) | Err(SendError::Closed(_)) => Ok(()),
+            Ok(()) | Err(SendError::Closed(_)) => {
+                *sent += 1;
+                Ok(())
+            }
         }
     }
 
@@ -143,7 +164,7 @@ impl Entry {
         responder: Responder,
     ) -> Result<(), Busy> {
         let mut slot = self.slot.lock();
-        let Slot::Passive(state) = &mut *slot else {
+        let Some(state) = self.passive(&mut slot, shared) else {
             drop(slot);
             return self.submit(shared, Data::Put(value), responder);
         };
@@ -160,20 +181,30 @@ impl Entry {
     /// Wakes the resource to take what a link has for it.
     #[expect(clippy::disallowed_methods, reason = "one message in flight for each link")]
     pub fn wake(self: &Arc<Self>, link: &Arc<Link<Arc<Entry>>>, shared: &Arc<Shared>) {
-        match self.address(&mut self.slot.lock(), shared) {
-            Some(address) => address.do_send(Follow { link: Arc::clone(link) }),
+        self.used.store(true, Ordering::Relaxed);
+        match self.active(&mut self.slot.lock(), shared) {
+            Some((address, sent)) => {
+                *sent += 1;
+                address.do_send(Follow { link: Arc::clone(link) });
+            }
             None => link.ring.close(),
         }
     }
 
     /// Adds an outgoing link.
     #[expect(clippy::disallowed_methods, reason = "one message for each link that is made")]
-    pub fn add_link(&self, link: Arc<Link<Arc<Entry>>>) {
+    pub fn add_link(&self, shared: &Shared, link: Arc<Link<Arc<Entry>>>) {
         self.note_linked(true);
-        match &mut *self.slot.lock() {
-            Slot::Passive(state) => state.add_link(link),
-            Slot::Active(address) => address.do_send(AddLink { link }),
-            Slot::Gone => link.ring.close(),
+        let mut slot = self.slot.lock();
+        if let Some(state) = self.passive(&mut slot, shared) {
+            return state.add_link(link);
+        }
+        match &mut *slot {
+            Slot::Active { address, sent } => {
+                *sent += 1;
+                address.do_send(AddLink { link });
+            }
+            _ => link.ring.close(),
         }
     }
 
@@ -183,8 +214,9 @@ impl Entry {
         self.gone.store(true, Ordering::Release);
         let slot = std::mem::replace(&mut *self.slot.lock(), Slot::Gone);
         match slot {
+            Slot::Untouched => end(&mut self.new_state(shared), shared),
             Slot::Passive(mut state) => end(&mut state, shared),
-            Slot::Active(address) => {
+            Slot::Active { address, .. } => {
                 let message = End { ack, address: address.clone() };
                 address.do_send(message);
             }
@@ -192,22 +224,65 @@ impl Entry {
         }
     }
 
-    /// The address of the resource's actor, which is started on this thread if none runs; `None`
-    /// if the resource was deleted.
-    fn address<'s>(
+    fn new_state(&self, shared: &Shared) -> ResourceState<Arc<Entry>> {
+        ResourceState::new(self.number, Arc::clone(&self.cell), shared.settings.link_buffer)
+    }
+
+    /// The state of a resource for which no actor runs.
+    fn passive<'s>(
+        &self,
+        slot: &'s mut Slot,
+        shared: &Shared,
+    ) -> Option<&'s mut ResourceState<Arc<Entry>>> {
+        if matches!(slot, Slot::Untouched) {
+            *slot = Slot::Passive(Box::new(self.new_state(shared)));
+        }
+        if let Slot::Passive(state) = slot { Some(state) } else { None }
+    }
+
+    /// The actor of the resource and the count of messages that were sent to it. It is started on
+    /// this thread if none runs; `None` if the resource was deleted.
+    fn active<'s>(
         self: &Arc<Self>,
         slot: &'s mut Slot,
         shared: &Arc<Shared>,
-    ) -> Option<&'s mut Addr<Resource>> {
-        if let Slot::Passive(_) = slot
+    ) -> Option<(&'s mut Addr<Resource>, &'s mut u64)> {
+        if self.passive(slot, shared).is_some()
             && let Slot::Passive(state) = std::mem::replace(slot, Slot::Gone)
         {
-            *slot = Slot::Active(Resource::launch(*state, shared));
+            *slot = Slot::Active { address: Resource::launch(*state, shared), sent: 0 };
+            shared.active.lock().push(Arc::downgrade(self));
         }
-        match slot {
-            Slot::Active(address) => Some(address),
-            Slot::Passive(_) | Slot::Gone => None,
+        if let Slot::Active { address, sent } = slot { Some((address, sent)) } else { None }
+    }
+
+    /// Asks the actor to rest if it was not used since the last call. Returns whether there still
+    /// is one.
+    #[expect(clippy::disallowed_methods, reason = "one message for each time it falls idle")]
+    pub fn rest_if_idle(self: &Arc<Self>) -> bool {
+        let used = self.used.swap(false, Ordering::Relaxed);
+        match &mut *self.slot.lock() {
+            Slot::Active { address, sent } => {
+                if !used {
+                    *sent += 1;
+                    address.do_send(Rest { entry: Arc::clone(self) });
+                }
+                true
+            }
+            _ => false,
         }
+    }
+
+    /// Takes the state back from the actor, which has handled so many messages, unless more were
+    /// sent to it. Returns whether it did.
+    pub(super) fn take_back(&self, handled: u64, state: &mut ResourceState<Arc<Entry>>) -> bool {
+        let mut slot = self.slot.lock();
+        let idle = matches!(&*slot, Slot::Active { sent, .. } if *sent == handled);
+        if idle {
+            let empty = ResourceState::new(self.number, Arc::clone(&self.cell), 0);
+            *slot = Slot::Passive(Box::new(std::mem::replace(state, empty)));
+        }
+        idle
     }
 }
 
@@ -231,7 +306,7 @@ mod tests {
     }
 
     fn is_running(entry: &Entry) -> bool {
-        matches!(&*entry.slot.lock(), Slot::Active(address) if address.connected())
+        matches!(&*entry.slot.lock(), Slot::Active { address, .. } if address.connected())
     }
 
     #[test]
@@ -257,13 +332,45 @@ mod tests {
                 let _ = sender.send(put());
             });
             let outbox = receiver.await.unwrap();
-            while outbox.answered() == 0 {
+            while outbox.tally().answered == 0 {
                 actix_rt::task::yield_now().await;
             }
             assert!(is_running(&entry));
             writer.stop();
             writer.join().unwrap();
             assert!(!is_running(&entry), "the actor lived on the thread of its writer");
+        });
+    }
+
+    #[test]
+    fn an_actor_without_work_gives_its_state_back_and_loses_nothing() {
+        System::new().block_on(async {
+            let shared = Arc::new(shared());
+            let entry = Entry::new(&shared, Value::nil());
+            let outbox = Arc::new(Outbox::new(shared.settings.outbox));
+            let begun = std::cell::Cell::new(0);
+            let begin = |data| {
+                let reid = Reid::copy_from(&[1]);
+                let responder = Responder::new(Arc::clone(&outbox), begun.get(), reid, 0);
+                begun.set(begun.get() + 1);
+                assert!(entry.submit(&shared, data, responder).is_ok());
+            };
+            for round in 0..100 {
+                begin(Data::Put(Value::copy_from(&[round])));
+                assert!(entry.rest_if_idle(), "it was used just now");
+                assert!(entry.rest_if_idle());
+                if round % 2 == 0 {
+                    // More work than the actor knows of when it is asked to rest.
+                    begin(Data::Put(Value::copy_from(&[round, round])));
+                }
+                while outbox.tally().answered < begun.get() || is_running(&entry) {
+                    entry.rest_if_idle();
+                    actix_rt::task::yield_now().await;
+                }
+                let expected = if round % 2 == 0 { vec![round, round] } else { vec![round] };
+                assert_eq!(entry.value(), Value::copy_from(&expected));
+                assert!(matches!(&*entry.slot.lock(), Slot::Passive(_)));
+            }
         });
     }
 }

@@ -4,8 +4,9 @@
 //! (403), path (404).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
+use super::familiar::Familiar;
 use super::{Session, Stuck};
 use crate::access::Identity;
 use crate::directory::Task;
@@ -30,8 +31,14 @@ pub(super) struct NotNow;
 pub(super) struct Known {
     /// The last AUTH that proved somebody; `None` until then.
     auth: Option<KnownAuth>,
-    /// Paths, by their encoded bytes.
-    paths: HashMap<Box<[u8]>, Place>,
+    /// The first path: most sessions have only one.
+    first: Option<(Box<[u8]>, Place)>,
+    /// More paths, by their encoded bytes.
+    more: Option<Box<HashMap<Box<[u8]>, Place>>>,
+    /// The last request for a value.
+    familiar: Option<Box<Familiar>>,
+    /// Requests that were not like it, since one was.
+    unfamiliar: u8,
 }
 
 /// An AUTH that proved somebody.
@@ -41,14 +48,49 @@ struct KnownAuth {
     identity: Arc<Identity>,
 }
 
-/// A path that was decoded, and the resource that was there. A deleted resource must not live on
-/// in the memory of its readers.
+/// A path that was decoded, and the resource that was there. Nothing but its entry lives on of a
+/// resource that was deleted.
 struct Place {
     path: Path,
-    entry: Weak<Entry>,
+    entry: Arc<Entry>,
 }
 
 impl Known {
+    /// The resource at a path that was seen before, if it is still there.
+    fn place(&self, field: &[u8]) -> Option<&Place> {
+        let place = match &self.first {
+            Some((first, place)) if **first == *field => place,
+            _ => self.more.as_ref()?.get(field)?,
+        };
+        if place.entry.is_gone() { None } else { Some(place) }
+    }
+
+    fn remember(&mut self, field: &[u8], place: Place) {
+        let field = Box::from(field);
+        match &self.first {
+            Some((first, there)) if *first != field && !there.entry.is_gone() => {
+                let more = self.more.get_or_insert_default();
+                if more.len() >= PATHS_MAX {
+                    more.clear();
+                }
+                more.insert(field, place);
+            }
+            _ => self.first = Some((field, place)),
+        }
+    }
+
+    /// Whether to keep this request as the familiar one: not for each of a client that never sends
+    /// the same twice.
+    fn is_worth_keeping(&mut self) -> bool {
+        const TRIES: u8 = 4;
+        self.unfamiliar = self.unfamiliar.wrapping_add(1);
+        self.unfamiliar % 32 <= TRIES
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.auth.is_some()
+    }
+
     pub(super) fn user(&self) -> Option<String> {
         self.auth.as_ref().map(|known| known.identity.user.clone())
     }
@@ -66,13 +108,27 @@ impl Session {
     /// Begins the request in a message: it is on its way, or answered, or has to wait.
     /// One that came too often is answered 429.
     pub(super) fn begin(&mut self, message: &[u8], admitted: bool) -> Result<(), NotNow> {
-        let in_flight = self.in_flight();
-        if in_flight == 0 {
-            self.barrier = false;
-            self.through_links = None;
+        let held = self.barrier || self.through_links.is_some();
+        if held || self.in_flight() >= self.shared.settings.requests_max {
+            self.look();
+            if self.in_flight() == 0 {
+                self.barrier = false;
+                self.through_links = None;
+            }
+            if self.barrier || self.in_flight() >= self.shared.settings.requests_max {
+                return Err(NotNow);
+            }
         }
-        if self.barrier || in_flight >= self.shared.settings.requests_max {
-            return Err(NotNow);
+        let depth_max = self.shared.settings.limits.payload_depth_max;
+        if admitted
+            && let Some(familiar) = &self.known.familiar
+            && let Some((verb, entry, request)) = familiar.recognise(message, depth_max)
+        {
+            let subject = Subject::Resource(Arc::clone(entry));
+            self.wrong_in_a_row = 0;
+            self.known.unfamiliar = 0;
+            let begun = self.begin_checked(verb, subject, &request, message.len());
+            return self.refuse_or(begun, &request, message);
         }
         let request = match split(message, &self.shared.settings.limits) {
             Ok(request) => request,
@@ -94,15 +150,26 @@ impl Session {
         let checked = self.check(&request);
         self.note_wrong(checked.as_ref().err());
         let outcome = checked.and_then(|(verb, subject)| {
-            self.begin_checked(verb, subject, &request, message.len(), in_flight)
-        });
-        match outcome {
-            Ok(begun) => begun,
-            Err(refusal) => {
-                self.responder(request.reid_or_nil(), message.len()).answer(refusal);
-                Ok(())
+            if let Subject::Resource(entry) = &subject
+                && self.known.is_worth_keeping()
+            {
+                self.known.familiar = Familiar::of(message, &request, verb, entry).map(Box::new);
             }
-        }
+            self.begin_checked(verb, subject, &request, message.len())
+        });
+        self.refuse_or(outcome, &request, message)
+    }
+
+    fn refuse_or(
+        &mut self,
+        outcome: Result<Result<(), NotNow>, Refusal>,
+        request: &SplitRequest<'_>,
+        message: &[u8],
+    ) -> Result<(), NotNow> {
+        outcome.unwrap_or_else(|refusal| {
+            self.responder(request.reid_or_nil(), message.len()).answer(refusal);
+            Ok(())
+        })
     }
 
     /// Counts requests that were malformed or not permitted, up to the next one that was neither.
@@ -116,7 +183,7 @@ impl Session {
     fn responder(&mut self, reid: &[u8], bytes: usize) -> Responder {
         let number = self.begun;
         self.begun += 1;
-        self.shared.counters.requests.add(1);
+        self.begun_bytes += bytes as u64;
         Responder::new(Arc::clone(&self.outbox), number, Reid::copy_from(reid), bytes)
     }
 
@@ -134,13 +201,12 @@ impl Session {
             return Err(Refusal::silent(rnum));
         };
         if let Some(field) = request.path
-            && let Some(place) = self.known.paths.get(field)
-            && let Some(entry) = place.entry.upgrade().filter(|entry| !entry.is_gone())
+            && let Some(place) = self.known.place(field)
         {
             return if !policy.allows(identity, verb, &place.path) {
                 Err(Refusal::silent(Rnum::Forbidden))
             } else if verb.is_about_value() {
-                Ok((verb, Subject::Resource(entry)))
+                Ok((verb, Subject::Resource(Arc::clone(&place.entry))))
             } else {
                 Ok((verb, Subject::Path(place.path.clone())))
             };
@@ -152,7 +218,9 @@ impl Session {
         match self.shared.resource(&path).filter(|_| verb.is_about_value()) {
             None => Ok((verb, Subject::Path(path))),
             Some(entry) => {
-                self.remember(request.path, path, &entry);
+                if let Some(field) = request.path.filter(|field| field.len() <= PATH_BYTES_KEPT) {
+                    self.known.remember(field, Place { path, entry: Arc::clone(&entry) });
+                }
                 Ok((verb, Subject::Resource(entry)))
             }
         }
@@ -166,17 +234,9 @@ impl Session {
         let fields = decode_auth(auth, &self.shared.settings.limits)?;
         let identity = self.shared.credentials.identify(&fields);
         let identity = identity.ok_or_else(|| Refusal::silent(Rnum::Unauthorized))?;
+        self.known.familiar = None;
         self.known.auth = Some(KnownAuth { field: auth.map(Box::from), identity });
         Ok(())
-    }
-
-    fn remember(&mut self, field: Option<&[u8]>, path: Path, entry: &Arc<Entry>) {
-        let Some(field) = field.filter(|field| field.len() <= PATH_BYTES_KEPT) else { return };
-        if self.known.paths.len() >= PATHS_MAX {
-            self.known.paths.clear();
-        }
-        let place = Place { path, entry: Arc::downgrade(entry) };
-        self.known.paths.insert(Box::from(field), place);
     }
 
     /// Sends a request that is allowed on its way, unless it has to wait for others.
@@ -186,7 +246,6 @@ impl Session {
         subject: Subject,
         request: &SplitRequest<'_>,
         bytes: usize,
-        in_flight: usize,
     ) -> Result<Result<(), NotNow>, Refusal> {
         let reid = request.reid_or_nil();
         match subject {
@@ -203,7 +262,8 @@ impl Session {
             }
             Subject::Path(path) => {
                 let structural = self.structural(verb, path, request)?;
-                if in_flight > 0 {
+                self.look();
+                if self.in_flight() > 0 {
                     return Ok(Err(NotNow));
                 }
                 let structural = structural();

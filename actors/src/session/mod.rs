@@ -8,8 +8,10 @@
 //! resources may be in flight together, up to a bound; a structural request waits until those
 //! before it are done, and those after it wait for it.
 
+mod familiar;
 mod intake;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
@@ -18,18 +20,32 @@ use crate::directory::{Directory, Task};
 use crate::ports::Throttle;
 use crate::resource::{Busy, Entry};
 use crate::shared::Shared;
-use crate::state::{Ending, Outbox, Outgoing};
+use crate::state::{Ending, Outbox, Outgoing, Tally};
 use actix::Addr;
 use intake::Known;
+
+/// Requests after which a session looks again what became of them.
+const REQUESTS_BETWEEN_LOOKS: u64 = 16;
+
+thread_local! {
+    /// Messages of one turn; empty between turns, kept for its memory.
+    static OUTGOING: RefCell<Vec<Outgoing>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A connection's part of the broker.
 pub struct Session {
     shared: Arc<Shared>,
-    directory: Addr<Directory>,
+    directory: Arc<Addr<Directory>>,
     outbox: Arc<Outbox>,
     number: u64,
     /// Requests that were begun: the number of the next one.
     begun: u64,
+    /// Bytes of their messages.
+    begun_bytes: u64,
+    /// What became of them at the last look; looking takes a lock.
+    tally: Tally,
+    /// Requests that the counters know of.
+    counted: u64,
     /// The request in flight is structural: nothing else may begin.
     barrier: bool,
     /// A PUT through links is in flight: only requests to the same resource may begin, so that a
@@ -39,12 +55,10 @@ pub struct Session {
     backlog: VecDeque<Waiting>,
     backlog_bytes: usize,
     /// A request that found a full mailbox and is tried again.
-    stuck: Option<Stuck>,
+    stuck: Option<Box<Stuck>>,
     known: Known,
     wrong_in_a_row: u32,
     throttle: Option<Box<dyn Throttle>>,
-    /// Messages of one turn; empty between turns, kept for its memory.
-    outgoing: Vec<Outgoing>,
 }
 
 /// A message that waits for requests in flight.
@@ -86,7 +100,7 @@ pub struct SessionSummary {
 impl Session {
     pub(crate) fn open(
         shared: Arc<Shared>,
-        directory: Addr<Directory>,
+        directory: Arc<Addr<Directory>>,
         throttle: Option<Box<dyn Throttle>>,
     ) -> Option<Self> {
         let outbox = Arc::new(Outbox::new(shared.settings.outbox));
@@ -98,6 +112,9 @@ impl Session {
             outbox,
             number,
             begun: 0,
+            begun_bytes: 0,
+            tally: Tally::default(),
+            counted: 0,
             barrier: false,
             through_links: None,
             backlog: VecDeque::new(),
@@ -106,7 +123,6 @@ impl Session {
             known: Known::default(),
             wrong_in_a_row: 0,
             throttle,
-            outgoing: Vec::new(),
         })
     }
 
@@ -127,7 +143,7 @@ impl Session {
 
     /// Whether a request came whose credentials were good.
     pub fn is_proven(&self) -> bool {
-        self.known.user().is_some()
+        self.known.is_proven()
     }
 
     /// Whether the session has streams.
@@ -147,13 +163,24 @@ impl Session {
 
     /// How many more messages the session takes now. A door stops reading at 0 and asks again
     /// after the next turn.
-    pub fn room(&self) -> usize {
+    pub fn room(&mut self) -> usize {
+        // The last look may be too old in either direction: requests may have been answered since,
+        // and their answers wait to be sent.
+        if self.begun - self.tally.answered >= REQUESTS_BETWEEN_LOOKS || self.known_room() == 0 {
+            self.look();
+        }
+        self.known_room()
+    }
+
+    /// The room by the last look.
+    fn known_room(&self) -> usize {
         let settings = &self.shared.settings;
         let busy = self.in_flight() > 0 || !self.backlog.is_empty();
+        let requests_bytes = self.begun_bytes.saturating_sub(self.tally.answered_bytes);
+        let waiting_bytes = requests_bytes.saturating_add(self.backlog_bytes as u64);
         if self.stuck.is_some()
-            || self.outbox.replies_bytes() > settings.replies_bytes_max
-            || (busy
-                && self.outbox.requests_bytes() + self.backlog_bytes > settings.requests_bytes_max)
+            || self.tally.replies_bytes > settings.replies_bytes_max
+            || (busy && waiting_bytes > settings.requests_bytes_max as u64)
         {
             return 0;
         }
@@ -162,12 +189,19 @@ impl Session {
     }
 
     /// Whether every request that came has its answer, sent or not.
-    pub fn is_idle(&self) -> bool {
+    pub fn is_idle(&mut self) -> bool {
+        self.look();
         self.in_flight() == 0 && self.backlog.is_empty() && self.stuck.is_none()
     }
 
+    /// Looks what became of the requests.
+    fn look(&mut self) {
+        self.tally = self.outbox.tally();
+    }
+
+    /// Requests without an answer, at the last look.
     fn in_flight(&self) -> usize {
-        let open = self.begun.saturating_sub(self.outbox.answered());
+        let open = self.begun.saturating_sub(self.tally.answered);
         usize::try_from(open).unwrap_or(usize::MAX)
     }
 
@@ -191,10 +225,16 @@ impl Session {
         mut write: impl FnMut(&Outgoing),
     ) -> Turn {
         // The waker is in place before the look at what is answered, so that no answer is missed.
-        let drained = self.outbox.drain(budget_bytes, &mut self.outgoing, waker);
-        for message in self.outgoing.drain(..) {
-            write(&message);
-        }
+        let drained = OUTGOING.with_borrow_mut(|outgoing| {
+            let drained = self.outbox.drain(budget_bytes, outgoing, waker);
+            for message in outgoing.drain(..) {
+                write(&message);
+            }
+            drained
+        });
+        self.tally = drained.tally;
+        self.shared.counters.requests.add(self.begun - self.counted);
+        self.counted = self.begun;
         let begun = self.begun;
         self.begin_waiting();
         // What was begun just now has its answer yet to be sent.
@@ -208,7 +248,7 @@ impl Session {
 
     fn begin_waiting(&mut self) {
         if let Some(stuck) = self.stuck.take() {
-            self.hand_over(stuck);
+            self.hand_over(*stuck);
         }
         while self.stuck.is_none()
             && let Some(waiting) = self.backlog.pop_front()
@@ -226,13 +266,13 @@ impl Session {
         match stuck {
             Stuck::Resource { entry, request: Busy { data, responder } } => {
                 if let Err(request) = entry.submit(&self.shared, data, responder) {
-                    self.stuck = Some(Stuck::Resource { entry, request });
+                    self.stuck = Some(Box::new(Stuck::Resource { entry, request }));
                 }
             }
             Stuck::Directory(task) => match self.directory.try_send(task) {
                 Err(actix::dev::SendError::Full(task)) => {
                     self.shared.counters.mailbox_full.add(1);
-                    self.stuck = Some(Stuck::Directory(task));
+                    self.stuck = Some(Box::new(Stuck::Directory(task)));
                 }
                 // A closed mailbox drops the task, whose responder then answers 500.
                 Ok(()) | Err(actix::dev::SendError::Closed(_)) => {}
@@ -241,9 +281,19 @@ impl Session {
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
+impl Session {
+    /// Ends the session: its streams are gone and its place is free. Nothing else may be asked of it
+    /// but what it did.
+    pub fn end(&mut self) {
+        self.shared.counters.requests.add(self.begun - self.counted);
+        self.counted = self.begun;
         self.outbox.close();
         self.shared.sessions.leave(self.number);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.end();
     }
 }

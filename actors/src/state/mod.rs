@@ -19,7 +19,7 @@ pub use ack::{Ack, AckGuard};
 pub use budget::Budget;
 pub use graph::{LinkGraph, LinkRefused};
 pub use link::LinkRing;
-pub use outbox::{Ending, Outbox, OutboxLimits};
+pub use outbox::{Ending, Outbox, OutboxLimits, Tally};
 pub use reid::Reid;
 pub use reply::{Outgoing, Reply};
 pub use resource::{Delivery, Link, ResourceState, ValueCell};

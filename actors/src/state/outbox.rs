@@ -5,16 +5,15 @@
 //! a client that is behind. The lock is held for the time of a push, never across a call out, and
 //! at most one wake-up is in flight.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::mem;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::Mutex;
 
 use super::reid::Reid;
 use super::reply::{Outgoing, Reply};
-use super::stream::{Opened, Pushed, Ring, StreamId};
+use super::stream::{Opened, Pushed, Ring, StreamId, reserve_frugally};
 use crate::protocol::{Refusal, Rnum, Value};
 
 /// Bounds of an outbox, from the configuration.
@@ -44,6 +43,8 @@ pub struct Drained {
     pub more: bool,
     /// Close the connection, for this reason, once nothing more is waiting.
     pub ending: Option<Ending>,
+    /// What became of the requests so far.
+    pub tally: Tally,
 }
 
 /// What an answer does to a stream at the moment at which it is sent.
@@ -67,6 +68,17 @@ struct Slot {
     ring: Option<Ring>,
 }
 
+/// What became of the requests of a session so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests whose answer is there, sent or not.
+    pub answered: u64,
+    /// Bytes of the messages of those requests.
+    pub answered_bytes: u64,
+    /// Bytes of answers that wait to be sent.
+    pub replies_bytes: usize,
+}
+
 #[derive(Default)]
 struct Contents {
     /// Answers by the order of their requests; `None` where the answer is not there yet.
@@ -75,12 +87,14 @@ struct Contents {
     first: u64,
     slots: Vec<Slot>,
     free: Vec<usize>,
-    by_key: HashMap<(u64, Reid), StreamId>,
+    /// The attached streams as (resource, place in `slots`), in order. Most sessions have one.
+    attached: Vec<(u64, usize)>,
     ready: VecDeque<usize>,
     /// Streams that their resource has ended and that have something to send.
     ended: usize,
     updates_bytes: usize,
     skipped: u64,
+    tally: Tally,
     waker: Option<Waker>,
     ending: Option<Ending>,
     closed: bool,
@@ -89,37 +103,18 @@ struct Contents {
 /// See the module's text.
 pub struct Outbox {
     limits: OutboxLimits,
-    answered: AtomicU64,
-    requests_bytes: AtomicUsize,
-    replies_bytes: AtomicUsize,
     contents: Mutex<Contents>,
 }
 
 impl Outbox {
     /// An empty outbox.
     pub fn new(limits: OutboxLimits) -> Self {
-        Outbox {
-            limits,
-            answered: AtomicU64::new(0),
-            requests_bytes: AtomicUsize::new(0),
-            replies_bytes: AtomicUsize::new(0),
-            contents: Mutex::new(Contents::default()),
-        }
+        Outbox { limits, contents: Mutex::new(Contents::default()) }
     }
 
-    /// Requests whose answer is there, sent or not.
-    pub fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Acquire)
-    }
-
-    /// Bytes of the requests whose answer is not there yet.
-    pub fn requests_bytes(&self) -> usize {
-        self.requests_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of answers that wait to be sent.
-    pub fn replies_bytes(&self) -> usize {
-        self.replies_bytes.load(Ordering::Relaxed)
+    /// What became of the requests so far.
+    pub fn tally(&self) -> Tally {
+        self.contents.lock().tally
     }
 
     /// Updates that streams of this session did not get because the client was behind.
@@ -129,12 +124,7 @@ impl Outbox {
 
     /// Streams that are open.
     pub fn streams(&self) -> usize {
-        self.contents.lock().by_key.len()
-    }
-
-    /// Counts a request whose answer is yet to come.
-    pub(super) fn begin(&self, request_bytes: usize) {
-        self.requests_bytes.fetch_add(request_bytes, Ordering::Relaxed);
+        self.contents.lock().attached.len()
     }
 
     /// Takes the answer to request `number`, a message of `request_bytes`.
@@ -145,24 +135,30 @@ impl Outbox {
         message: Outgoing,
         effect: Effect,
     ) {
-        self.requests_bytes.fetch_sub(request_bytes, Ordering::Relaxed);
         let size = message.size_bytes();
-        let mut contents = self.contents.lock();
+        let mut guard = self.contents.lock();
+        let contents = &mut *guard;
+        contents.tally.answered += 1;
+        contents.tally.answered_bytes += request_bytes as u64;
         if !contents.closed
             && let Some(position) = number.checked_sub(contents.first)
             && let Ok(position) = usize::try_from(position)
         {
-            while contents.answers.len() <= position {
-                contents.answers.push_back(None);
+            let answer = Some(Answer { message, effect });
+            if position == contents.answers.len() {
+                contents.answers.push_back(answer);
+            } else {
+                while contents.answers.len() <= position {
+                    contents.answers.push_back(None);
+                }
+                if let Some(place) = contents.answers.get_mut(position) {
+                    *place = answer;
+                }
             }
-            if let Some(place) = contents.answers.get_mut(position) {
-                *place = Some(Answer { message, effect });
-                self.replies_bytes.fetch_add(size, Ordering::Relaxed);
-            }
+            contents.tally.replies_bytes += size;
         }
-        self.answered.fetch_add(1, Ordering::Release);
         let waker = contents.waker.take();
-        drop(contents);
+        drop(guard);
         wake(waker);
     }
 
@@ -172,8 +168,7 @@ impl Outbox {
         if contents.closed {
             return Opened::Gone;
         }
-        let key = (resource, reid.clone());
-        if let Some(stream) = contents.by_key.get(&key).copied() {
+        if let Some(stream) = contents.find(resource, reid) {
             contents.begin_again(stream);
             return Opened::Already(stream);
         }
@@ -184,6 +179,7 @@ impl Outbox {
         let index = match contents.free.pop() {
             Some(index) => index,
             None => {
+                reserve_frugally(&mut contents.slots);
                 contents.slots.push(Slot::default());
                 contents.slots.len() - 1
             }
@@ -192,7 +188,7 @@ impl Outbox {
         slot.generation += 1;
         slot.ring = Some(Ring::new(resource, reid.clone()));
         let stream = StreamId { index, generation: slot.generation };
-        contents.by_key.insert(key, stream);
+        contents.attach(resource, index);
         Opened::New(stream)
     }
 
@@ -200,7 +196,8 @@ impl Outbox {
     /// pushed into it. What it has is sent before the answer that closes it.
     pub fn detach_stream(&self, resource: u64, reid: &Reid) -> Option<StreamId> {
         let mut contents = self.contents.lock();
-        let stream = contents.by_key.remove(&(resource, reid.clone()))?;
+        let stream = contents.find(resource, reid)?;
+        contents.unattach(resource, stream.index);
         contents.ring(stream)?.detached = true;
         Some(stream)
     }
@@ -243,8 +240,8 @@ impl Outbox {
         ring.ending = Some((rnum, reason));
         let becomes_ready = ring.opened && !ring.queued;
         ring.queued |= ring.opened;
-        let key = ring.key.clone();
-        contents.by_key.remove(&key);
+        let resource = ring.key.0;
+        contents.unattach(resource, stream.index);
         contents.ended += 1;
         if becomes_ready {
             contents.ready.push_back(stream.index);
@@ -277,21 +274,25 @@ impl Outbox {
         let mut freed = 0;
         while !left.is_over() && contents.take_answer(&mut left, &mut freed) {}
         while !left.is_over() && contents.take_update(&mut left) {}
-        self.replies_bytes.fetch_sub(freed, Ordering::Relaxed);
+        contents.tally.replies_bytes -= freed;
+        if contents.answers.is_empty() {
+            // A quiet session has no memory for answers.
+            contents.answers = VecDeque::new();
+        }
         let more = contents.has_answer() || !contents.ready.is_empty();
         if !contents.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             contents.waker = Some(waker.clone());
         }
-        Drained { more, ending: contents.ending.filter(|_| !more) }
+        Drained { more, ending: contents.ending.filter(|_| !more), tally: contents.tally }
     }
 
     /// Ends the outbox: the session is gone, whatever waits is dropped, and every resource is told
     /// so at its next push.
     pub fn close(&self) {
         let mut contents = self.contents.lock();
-        let skipped = contents.skipped;
-        let dropped =
-            mem::replace(&mut *contents, Contents { closed: true, skipped, ..Contents::default() });
+        let (skipped, tally) = (contents.skipped, contents.tally);
+        let empty = Contents { closed: true, skipped, tally, ..Contents::default() };
+        let dropped = mem::replace(&mut *contents, empty);
         drop(contents);
         // Values are freed outside the lock.
         drop(dropped);
@@ -322,6 +323,29 @@ impl Turn<'_> {
 }
 
 impl Contents {
+    /// The attached stream of a resource with this REID.
+    fn find(&self, resource: u64, reid: &Reid) -> Option<StreamId> {
+        let start = self.attached.partition_point(|(number, _)| *number < resource);
+        let attached = self.attached.get(start..).unwrap_or_default();
+        attached.iter().take_while(|(number, _)| *number == resource).find_map(|(_, index)| {
+            let slot = self.slots.get(*index)?;
+            let is_it = slot.ring.as_ref().is_some_and(|ring| ring.key.1 == *reid);
+            is_it.then_some(StreamId { index: *index, generation: slot.generation })
+        })
+    }
+
+    fn attach(&mut self, resource: u64, index: usize) {
+        reserve_frugally(&mut self.attached);
+        let place = self.attached.partition_point(|key| *key < (resource, index));
+        self.attached.insert(place, (resource, index));
+    }
+
+    fn unattach(&mut self, resource: u64, index: usize) {
+        if let Ok(place) = self.attached.binary_search(&(resource, index)) {
+            self.attached.remove(place);
+        }
+    }
+
     fn ring(&mut self, stream: StreamId) -> Option<&mut Ring> {
         let slot = self.slots.get_mut(stream.index)?;
         if slot.generation == stream.generation { slot.ring.as_mut() } else { None }
@@ -411,23 +435,32 @@ impl Contents {
         Some(Outgoing { reid, reply: Reply::value(value) })
     }
 
-    /// Sends one update of the stream whose turn it is; `false` if none is waiting.
+    /// Sends one update of the stream whose turn it is, or several if it is the only one; `false`
+    /// if none is waiting.
     fn take_update(&mut self, turn: &mut Turn<'_>) -> bool {
         let Some(index) = self.ready.pop_front() else { return false };
         let Some(slot) = self.slots.get_mut(index) else { return true };
-        let stream = StreamId { index, generation: slot.generation };
         let Some(ring) = slot.ring.as_mut() else { return true };
         ring.queued = false;
         if !ring.opened {
             // It was opened again and waits for its answer, which puts it into the queue.
             return true;
         }
-        if let Some(message) = self.pop_update(stream).or_else(|| self.pop_ending(stream)) {
-            turn.send(message);
+        let mut sent = false;
+        while let Some(value) = ring.pop() {
+            self.updates_bytes -= value.size_bytes();
+            turn.send(Outgoing { reid: ring.key.1.clone(), reply: Reply::value(value) });
+            sent = true;
+            if turn.is_over() || !self.ready.is_empty() {
+                break;
+            }
         }
-        if let Some(ring) = self.ring(stream)
-            && ring.is_ready()
-        {
+        if !sent {
+            let stream = StreamId { index, generation: slot.generation };
+            if let Some(message) = self.pop_ending(stream) {
+                turn.send(message);
+            }
+        } else if ring.is_ready() {
             ring.queued = true;
             self.ready.push_back(index);
         }
@@ -454,7 +487,7 @@ impl Contents {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
     use super::*;
@@ -523,10 +556,11 @@ mod tests {
         c.answer(ok());
         b.answer(ok());
         bench.check(9999, "");
-        assert_eq!(bench.outbox.answered(), 2);
+        assert_eq!(bench.outbox.tally().answered, 2);
         a.answer(Reply::of(Rnum::Created));
         bench.check(9999, "1:201 2:200 3:200");
-        assert_eq!((bench.outbox.requests_bytes(), bench.outbox.replies_bytes()), (0, 0));
+        let tally = Tally { answered: 3, answered_bytes: 30, replies_bytes: 0 };
+        assert_eq!(bench.outbox.tally(), tally);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::link::{Handed, Handover, LinkRing, Origin};
 use super::outbox::Outbox;
 use super::reply::Reply;
 use super::responder::Responder;
-use super::stream::{Opened, Pushed, StreamId};
+use super::stream::{Opened, Pushed, StreamId, reserve_frugally};
 use crate::protocol::{Refusal, Rnum, Value};
 
 /// Sources whose newest version a resource remembers, so that a value which comes by two ways is
@@ -248,6 +248,7 @@ impl<D> ResourceState<D> {
         match outbox.open_stream(self.number, responder.reid()) {
             Opened::New(stream) => {
                 self.prune();
+                reserve_frugally(&mut self.subscribers);
                 self.subscribers.push(Subscriber { outbox, stream });
                 responder.answer_opening(stream, Reply::value(self.cell.get()));
             }
@@ -295,6 +296,8 @@ impl<D> ResourceState<D> {
     /// later request is answered 404.
     pub fn end(&mut self) {
         self.ended = true;
+        // Sessions may remember the resource for a while; its value is not theirs to keep.
+        self.cell.set(Value::nil());
         for subscriber in self.subscribers.drain(..) {
             subscriber.outbox.end_stream(
                 subscriber.stream,

@@ -22,7 +22,6 @@ impl Responder {
     /// The duty to answer request `number` (counted from 0) of this outbox, a message of
     /// `request_bytes`.
     pub fn new(outbox: Arc<Outbox>, number: u64, reid: Reid, request_bytes: usize) -> Self {
-        outbox.begin(request_bytes);
         Responder { outbox, number, reid, request_bytes, answered: false }
     }
 

@@ -97,6 +97,14 @@ impl Ring {
     }
 }
 
+/// Makes room for one more, and for few in advance while there are few.
+pub(super) fn reserve_frugally<T>(items: &mut Vec<T>) {
+    const FEW: usize = 8;
+    if items.len() < FEW {
+        items.reserve_exact(1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

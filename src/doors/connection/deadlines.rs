@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use actix_web::rt::time::{Instant as TimerInstant, Sleep, sleep_until};
 
-use crate::clock::{Clock, Instant};
+use crate::clock::{Clock, Moment};
 use crate::doors::DoorSettings;
 use crate::doors::close::CloseReason;
 
@@ -17,25 +17,25 @@ use crate::doors::close::CloseReason;
 pub struct Deadlines {
     timer: Pin<Box<Sleep>>,
     /// The timer's time.
-    wakes: Instant,
+    wakes: Moment,
     /// The timer has to be polled before it can wake anybody.
     unpolled: bool,
     /// A deadline was added since the timer was set.
     added: bool,
-    ping: Option<Instant>,
+    ping: Option<Moment>,
     /// An answer to the ping that was written, or anything else, has to come until then.
-    pong: Option<Instant>,
+    pong: Option<Moment>,
     /// The socket has to take something until then.
-    stall: Option<Instant>,
+    stall: Option<Moment>,
     /// A request with good credentials has to come until then.
-    proof: Option<Instant>,
-    idle: Option<Instant>,
+    proof: Option<Moment>,
+    idle: Option<Moment>,
     /// Requests at the last look.
     requests: u64,
     /// Since when all requests were wrong.
-    wrong_since: Option<Instant>,
+    wrong_since: Option<Moment>,
     /// When a connection that is being closed is looked at again.
-    linger: Option<Instant>,
+    linger: Option<Moment>,
 }
 
 /// What a connection looks like when something is due.
@@ -60,15 +60,16 @@ pub enum Due {
 }
 
 /// A time after now; none for a zero duration, which switches a deadline off.
-fn after(now: Instant, time: Duration) -> Option<Instant> {
-    if time.is_zero() { None } else { now.checked_add(time) }
+fn after(now: Moment, time: Duration) -> Option<Moment> {
+    if time.is_zero() { None } else { Some(now.after(time)) }
 }
 
 impl Deadlines {
     /// The deadlines of a new connection.
-    pub fn new(settings: &DoorSettings, pings: bool, now: Instant) -> Self {
+    pub fn new(settings: &DoorSettings, pings: bool) -> Self {
+        let now = Moment::now();
         let mut deadlines = Deadlines {
-            timer: Box::pin(sleep_until(TimerInstant::from_std(now))),
+            timer: Box::pin(sleep_until(TimerInstant::from_std(Clock::now()))),
             wakes: now,
             unpolled: true,
             added: false,
@@ -93,7 +94,7 @@ impl Deadlines {
     /// A ping was written.
     pub fn pinged(&mut self, settings: &DoorSettings) {
         if self.pong.is_none() {
-            self.pong = after(Clock::now(), settings.pong_timeout);
+            self.pong = after(Moment::now(), settings.pong_timeout);
             self.added = true;
         }
     }
@@ -101,7 +102,7 @@ impl Deadlines {
     /// The socket takes nothing at the moment; `progress` if it just took something.
     pub fn blocked(&mut self, settings: &DoorSettings, progress: bool) {
         if progress || self.stall.is_none() {
-            self.stall = after(Clock::now(), settings.stall_timeout);
+            self.stall = after(Moment::now(), settings.stall_timeout);
             self.added = true;
         }
     }
@@ -117,10 +118,10 @@ impl Deadlines {
             self.wrong_since = None;
             return false;
         }
-        let now = Clock::now();
+        let now = Moment::now();
         let since = *self.wrong_since.get_or_insert(now);
         let timeout = settings.wrong_requests_timeout;
-        let lasted = now.saturating_duration_since(since);
+        let lasted = now.since(since);
         (!timeout.is_zero() && lasted > timeout)
             || (settings.wrong_requests_max > 0 && in_a_row >= settings.wrong_requests_max)
     }
@@ -128,7 +129,7 @@ impl Deadlines {
     /// Nothing but the end is due any more; it is looked at again after `time`.
     pub fn linger(&mut self, time: Duration) {
         (self.ping, self.pong, self.proof, self.idle) = (None, None, None, None);
-        self.linger = after(Clock::now(), time);
+        self.linger = after(Moment::now(), time);
         self.added = true;
     }
 
@@ -140,23 +141,23 @@ impl Deadlines {
         task: &mut Context<'_>,
     ) -> Option<Due> {
         let mut due = None;
-        if self.timer.is_elapsed() {
-            let now = Clock::now();
+        let now = Moment::now();
+        if now >= self.wakes {
             due = self.due(settings, now, &look());
             self.set_timer(now);
         } else if std::mem::take(&mut self.added)
             && self.next().is_some_and(|next| next < self.wakes)
         {
-            self.set_timer(Clock::now());
+            self.set_timer(now);
         }
         while std::mem::take(&mut self.unpolled) && self.timer.as_mut().poll(task).is_ready() {
-            self.set_timer(Clock::now());
+            self.set_timer(Moment::now());
         }
         due
     }
 
-    fn due(&mut self, settings: &DoorSettings, now: Instant, look: &Look) -> Option<Due> {
-        let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+    fn due(&mut self, settings: &DoorSettings, now: Moment, look: &Look) -> Option<Due> {
+        let is_due = |deadline: Option<Moment>| deadline.is_some_and(|deadline| deadline <= now);
         let mut due = None;
         if is_due(self.linger) {
             self.linger = None;
@@ -192,16 +193,16 @@ impl Deadlines {
         due
     }
 
-    fn next(&self) -> Option<Instant> {
+    fn next(&self) -> Option<Moment> {
         let all = [self.ping, self.pong, self.stall, self.proof, self.idle, self.linger];
         all.into_iter().flatten().min()
     }
 
     /// Sets the timer to the next deadline, or far away.
-    fn set_timer(&mut self, now: Instant) {
+    fn set_timer(&mut self, now: Moment) {
         const FAR: Duration = Duration::from_secs(24 * 3600);
-        self.wakes = self.next().unwrap_or(now + FAR);
-        self.timer.as_mut().reset(TimerInstant::from_std(self.wakes));
+        self.wakes = self.next().unwrap_or(now.after(FAR));
+        self.timer.as_mut().reset(TimerInstant::from_std(self.wakes.instant()));
         self.unpolled = true;
     }
 }

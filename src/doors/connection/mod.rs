@@ -10,6 +10,7 @@ mod output;
 
 use std::cell::RefCell;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -53,7 +54,7 @@ pub struct Connection<T, F> {
     io: T,
     framing: F,
     session: Session,
-    door: Door,
+    door: Arc<Door>,
     admission: Admission,
     opened: Instant,
     /// Bytes that were read and for which the session had no room.
@@ -69,10 +70,10 @@ pub struct Connection<T, F> {
 enum State {
     Open,
     /// Nothing more is read, for this reason; what came before is still to be carried out.
-    Leaving(Ending),
+    Leaving(Box<Ending>),
     /// Nothing more is said after what is on its way; the end follows once the peer knows.
-    Closing(Ending),
-    Ended(CloseReason),
+    Closing(Box<Ending>),
+    Ended(Box<CloseReason>),
 }
 
 struct Ending {
@@ -95,7 +96,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
         io: T,
         framing: F,
         session: Session,
-        door: &Door,
+        door: &Arc<Door>,
         admission: Admission,
         received: &[u8],
     ) {
@@ -104,13 +105,13 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
             io,
             framing,
             session,
-            door: door.clone(),
+            door: Arc::clone(door),
             admission,
             opened: now,
             unread: received.to_vec(),
             unsent: Unsent::default(),
             pong_waits: false,
-            deadlines: Deadlines::new(&door.settings, F::PINGS, now),
+            deadlines: Deadlines::new(&door.settings, F::PINGS),
             retry: None,
             state: State::Open,
         };
@@ -139,7 +140,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
     fn write_unsent(&mut self, task: &mut Context<'_>) {
         let blocked = !self.unsent.is_empty();
         match self.unsent.write(&mut self.io, task) {
-            Err(_) => self.state = State::Ended(self.reason_or(CloseReason::Broken)),
+            Err(_) => self.state = State::Ended(Box::new(self.reason_or(CloseReason::Broken))),
             Ok(_) if self.unsent.is_empty() => {
                 if blocked {
                     self.deadlines.unblocked();
@@ -152,7 +153,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
 
     fn write(&mut self, output: &mut Output, task: &mut Context<'_>) {
         if output.write(&mut self.io, &mut self.unsent, task).is_err() {
-            self.state = State::Ended(self.reason_or(CloseReason::Broken));
+            self.state = State::Ended(Box::new(self.reason_or(CloseReason::Broken)));
         } else {
             self.write_unsent(task);
         }
@@ -195,7 +196,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
     }
 
     /// Whether there is room for what a message would lead to.
-    fn may_read(&self) -> bool {
+    fn may_read(&mut self) -> bool {
         self.session.room() > 0 && (!self.pong_waits || self.unsent.is_empty())
     }
 
@@ -258,7 +259,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
 
     fn leave(&mut self, reason: CloseReason) {
         let now = Clock::now();
-        self.state = State::Leaving(Ending { reason, began: now, heard: now });
+        self.state = State::Leaving(Box::new(Ending { reason, began: now, heard: now }));
     }
 
     /// Lets the session begin what waits, and writes what it has.
@@ -301,7 +302,8 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
     }
 
     fn meet_deadlines(&mut self, output: &mut Output, task: &mut Context<'_>) {
-        let (session, held_back) = (&self.session, !self.may_read());
+        let held_back = !self.may_read();
+        let session = &self.session;
         let look = || Look {
             proven: session.is_proven(),
             has_streams: session.has_streams(),
@@ -315,7 +317,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
                 self.deadlines.pinged(&self.door.settings);
             }
             Some(Due::Close(CloseReason::Stalled)) => {
-                self.state = State::Ended(self.reason_or(CloseReason::Stalled));
+                self.state = State::Ended(Box::new(self.reason_or(CloseReason::Stalled)));
             }
             Some(Due::Close(reason)) => self.close(reason, output, task),
             Some(Due::Ping) | None => {}
@@ -329,7 +331,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
         }
         let now = Clock::now();
         F::close(&reason, output.signs());
-        self.state = State::Closing(Ending { reason, began: now, heard: now });
+        self.state = State::Closing(Box::new(Ending { reason, began: now, heard: now }));
         if self.unsent.is_empty() {
             self.write(output, task);
         } else {
@@ -367,7 +369,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
         if late || (gone && (sent || !by_client)) || (sent && (by_client || quiet)) {
             // Says so on a connection that has an end of its own, as TLS does.
             let _ = Pin::new(&mut self.io).poll_shutdown(task);
-            self.state = State::Ended(ending.reason.clone());
+            self.state = State::Ended(Box::new(ending.reason.clone()));
         } else {
             self.deadlines.linger(LINGER_TICK);
             self.meet_deadlines(&mut scratch.output, task);
@@ -386,22 +388,25 @@ impl<T: ActixStream + 'static, F: Framing> Actor for Connection<T, F> {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        let reason = match &self.state {
-            State::Ended(reason) => reason,
+        let Self { state, session, admission, .. } = self;
+        let reason = match state {
+            State::Ended(reason) => reason.as_ref(),
             State::Leaving(ending) | State::Closing(ending) => &ending.reason,
             State::Open => &CloseReason::Broken,
         };
         reason.count(self.door.broker.counters());
-        log_end(&self.session, reason, &self.admission, self.opened);
+        end(session, reason, admission, self.opened);
     }
 }
 
-/// Writes the line about a session that has ended.
-pub fn log_end(session: &Session, reason: &CloseReason, from: &Admission, opened: Instant) {
+/// Ends a session, frees its place, and then writes the line about it.
+pub fn end(session: &mut Session, reason: &CloseReason, from: &mut Admission, opened: Instant) {
+    let summary = session.summary();
+    session.end();
+    from.release();
     if !log::log_enabled!(log::Level::Info) {
         return;
     }
-    let summary = session.summary();
     let lasted = Clock::now().saturating_duration_since(opened);
     let user: String = match &summary.user {
         None => "nobody".into(),

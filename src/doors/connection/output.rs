@@ -99,13 +99,12 @@ impl Output {
         if self.bytes.is_empty() {
             return Ok(());
         }
-        let sent = if self.large.is_empty() {
-            write_all(io, task, || std::iter::once(&self.bytes[..]))
+        let (sent, total) = if self.large.is_empty() {
+            (write_one(io, task, &self.bytes), self.bytes.len())
         } else {
-            write_all(io, task, || self.segments())
+            let large: usize = self.large.iter().map(|(_, value)| value.size_bytes()).sum();
+            (write_all(io, task, || self.segments()), self.bytes.len() + large)
         };
-        let total =
-            self.bytes.len() + self.large.iter().map(|(_, v)| v.size_bytes()).sum::<usize>();
         if let Ok(sent) = sent {
             unsent.unflushed = true;
             if sent < total {
@@ -206,6 +205,26 @@ impl Unsent {
     }
 }
 
+/// Writes bytes until all are gone or the socket takes no more; returns how many it took.
+fn write_one<T: ActixStream>(
+    io: &mut T,
+    task: &mut Context<'_>,
+    bytes: &[u8],
+) -> Result<usize, Broken> {
+    let mut sent = 0;
+    while let Some(rest) = bytes.get(sent..)
+        && !rest.is_empty()
+    {
+        match Pin::new(&mut *io).poll_write(task, rest) {
+            Poll::Pending => break,
+            Poll::Ready(Ok(taken)) if taken > 0 => sent += taken,
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Poll::Ready(_) => return Err(Broken),
+        }
+    }
+    Ok(sent)
+}
+
 /// Writes segments until all are gone or the socket takes no more; returns how many bytes it took.
 fn write_all<'s, T: ActixStream, I: Iterator<Item = &'s [u8]>>(
     io: &mut T,
@@ -229,7 +248,6 @@ fn write_all<'s, T: ActixStream, I: Iterator<Item = &'s [u8]>>(
         let slices = slices.get(..count).unwrap_or_default();
         let outcome = match slices {
             [] => return Ok(sent),
-            [only] => Pin::new(&mut *io).poll_write(task, only),
             several => Pin::new(&mut *io).poll_write_vectored(task, several),
         };
         match outcome {
