@@ -66,6 +66,8 @@ pub struct Turn {
     pub more: bool,
     /// A request found a full mailbox: take another turn in a millisecond or so.
     pub retry: bool,
+    /// Every request that came has its answer, and all of them were passed to `write`.
+    pub done: bool,
     /// Close the connection for this reason; nothing more is waiting.
     pub ending: Option<Ending>,
 }
@@ -162,7 +164,7 @@ impl Session {
     }
 
     /// Whether every request that came has its answer, sent or not.
-    pub fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.in_flight() == 0 && self.backlog.is_empty() && self.stuck.is_none()
     }
 
@@ -190,18 +192,18 @@ impl Session {
         waker: &Waker,
         mut write: impl FnMut(&Outgoing),
     ) -> Turn {
-        // The waker is in place before the look at what is answered, so that no answer is missed.
+        // Looked at before the outbox is drained: what is answered after that is not written yet.
+        let answered = self.is_idle();
         let drained = self.outbox.drain(budget_bytes, &mut self.outgoing, waker);
         for message in self.outgoing.drain(..) {
             write(&message);
         }
-        let begun = self.begun;
         self.begin_waiting();
-        // What was begun just now has its answer yet to be sent.
-        let done = begun == self.begun && self.is_idle();
+        let done = answered && !drained.more;
         Turn {
             more: drained.more,
             retry: self.stuck.is_some(),
+            done,
             ending: drained.ending.filter(|_| done),
         }
     }
