@@ -126,6 +126,10 @@ impl WebsocketSession {
             if held_back && self.session.room() > 0 {
                 task.waker().wake_by_ref();
             }
+            let wrong = self.session.wrong();
+            if self.deadlines.judge_wrong(&self.door.settings, wrong) && self.leaving.is_none() {
+                self.leaving = Some((CloseReason::OnlyWrong, Clock::now()));
+            }
             self.leave(done, context, task);
         }
         self.meet_deadlines(context, task);
@@ -166,10 +170,6 @@ impl WebsocketSession {
             }
             self.deadlines.heard();
             taken += self.take(context);
-        }
-        let wrong = self.session.wrong_in_a_row();
-        if taken > 0 && self.deadlines.judge_wrong(&self.door.settings, wrong) {
-            self.leaving = Some((CloseReason::OnlyWrong, Clock::now()));
         }
     }
 

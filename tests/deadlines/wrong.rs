@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::websocket::BINARY;
+use crate::support::websocket::{BINARY, PONG};
 use crate::support::{Client, Frame, Request, Server, TcpClient, WireFrame, int, nil};
 use crate::{SLACK, frames_for, malformed, missing};
 
@@ -135,6 +135,54 @@ fn only_wrong_ones_for_so_long_are_answered_and_then_the_connection_is_closed() 
         assert!(waited < TIMEOUT + SLACK, "closed after {waited:?}");
         assert_eq!(server.stop_and_count(["connections_closed_wrong"]), [1], "{request:?}");
     }
+}
+
+#[test]
+fn wrong_requests_that_wait_for_another_one_count_too() {
+    let server = counting();
+    let mut client = server.client();
+    let first = (good("MKDIR"), 201);
+    let wrong = wrong_ones().into_iter().cycle().take(MAX);
+    exchange(&mut client, &std::iter::once(first).chain(wrong).collect::<Vec<_>>());
+    assert_eq!(client.wait_for_close(), Some(1008));
+}
+
+/// A good request begins the time again, whether it comes alone or with wrong ones around it, which
+/// the server then sees at once.
+#[test]
+fn a_good_request_in_between_begins_the_time_again() {
+    let mut server = timing();
+    let wrong = || wrong_ones()[0].clone();
+    let good = || (good("GET"), 404);
+    for batch in [
+        vec![good()],
+        vec![good(), wrong()],
+        vec![wrong(), good(), wrong()],
+        vec![wrong(), wrong(), good(), wrong(), wrong(), wrong()],
+    ] {
+        let mut client = server.client();
+        let began = Instant::now();
+        while began.elapsed() < 3 * TIMEOUT {
+            exchange(&mut client, &[wrong()]);
+            exchange(&mut client, &batch);
+            assert_eq!(frames_for(&mut client, TIMEOUT / 10), [], "{batch:?}");
+        }
+    }
+    assert_eq!(server.stop_and_count(["connections_closed_wrong"]), [0]);
+}
+
+#[test]
+fn who_stops_after_wrong_requests_is_not_closed_for_them() {
+    let mut server = timing();
+    let mut client = server.client();
+    exchange(&mut client, &wrong_ones());
+    let began = Instant::now();
+    while began.elapsed() < 3 * TIMEOUT {
+        client.send_frame(&WireFrame::new(PONG, *b""));
+        assert_eq!(frames_for(&mut client, TIMEOUT / 4), []);
+    }
+    exchange(&mut client, &[(good("GET"), 404)]);
+    assert_eq!(server.stop_and_count(["connections_closed_wrong"]), [0]);
 }
 
 #[test]

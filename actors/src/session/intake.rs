@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use super::{Session, Stuck};
+use super::{Session, Stuck, WrongRequests};
 use crate::access::Identity;
 use crate::directory::Task;
 use crate::protocol::{
@@ -78,7 +78,7 @@ impl Session {
             Ok(request) => request,
             Err(error) => {
                 self.shared.counters.malformed_messages.add(1);
-                self.wrong_in_a_row = self.wrong_in_a_row.saturating_add(1);
+                self.wrong.in_a_row = self.wrong.in_a_row.saturating_add(1);
                 let refusal = Refusal::new(Rnum::BadRequest, error.fault.to_string());
                 self.responder(error.reid, message.len()).answer(refusal);
                 return Ok(());
@@ -107,9 +107,13 @@ impl Session {
 
     /// Counts requests that were malformed or not permitted, up to the next one that was neither.
     fn note_wrong(&mut self, refusal: Option<&Refusal>) {
-        self.wrong_in_a_row = match refusal.map(|refusal| refusal.rnum) {
-            None | Some(Rnum::NotFound) => 0,
-            Some(_) => self.wrong_in_a_row.saturating_add(1),
+        self.wrong = match refusal.map(|refusal| refusal.rnum) {
+            None | Some(Rnum::NotFound) => {
+                WrongRequests { in_a_row: 0, row: self.wrong.row.wrapping_add(1) }
+            }
+            Some(_) => {
+                WrongRequests { in_a_row: self.wrong.in_a_row.saturating_add(1), ..self.wrong }
+            }
         };
     }
 

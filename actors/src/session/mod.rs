@@ -41,7 +41,7 @@ pub struct Session {
     /// A request that found a full mailbox and is tried again.
     stuck: Option<Stuck>,
     known: Known,
-    wrong_in_a_row: u32,
+    wrong: WrongRequests,
     throttle: Option<Box<dyn Throttle>>,
     /// Messages of one turn; empty between turns, kept for its memory.
     outgoing: Vec<Outgoing>,
@@ -70,6 +70,15 @@ pub struct Turn {
     pub done: bool,
     /// Close the connection for this reason; nothing more is waiting.
     pub ending: Option<Ending>,
+}
+
+/// Requests that were malformed or not permitted, since the last good one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WrongRequests {
+    /// How many there are in a row.
+    pub in_a_row: u32,
+    /// Which row it is: each good request begins another one.
+    pub row: u64,
 }
 
 /// What a session did, for the line in the log when it ends.
@@ -106,7 +115,7 @@ impl Session {
             backlog_bytes: 0,
             stuck: None,
             known: Known::default(),
-            wrong_in_a_row: 0,
+            wrong: WrongRequests::default(),
             throttle,
             outgoing: Vec::new(),
         })
@@ -142,9 +151,9 @@ impl Session {
         self.begun
     }
 
-    /// How many of the last requests in a row were malformed or not permitted.
-    pub fn wrong_in_a_row(&self) -> u32 {
-        self.wrong_in_a_row
+    /// The last requests that were malformed or not permitted.
+    pub fn wrong(&self) -> WrongRequests {
+        self.wrong
     }
 
     /// How many more messages the session takes now. A door stops reading at 0 and asks again

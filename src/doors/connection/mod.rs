@@ -186,12 +186,6 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
             self.deadlines.heard();
             self.take(input.get_mut(..count).unwrap_or_default(), output);
         }
-        if taken > 0 {
-            let wrong = self.session.wrong_in_a_row();
-            if self.deadlines.judge_wrong(&self.door.settings, wrong) {
-                self.leave(CloseReason::OnlyWrong);
-            }
-        }
     }
 
     /// Whether there is room for what a message would lead to.
@@ -284,6 +278,10 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
             && retry.as_mut().poll(task).is_ready()
         {
             task.waker().wake_by_ref();
+        }
+        let only_wrong = self.deadlines.judge_wrong(&self.door.settings, self.session.wrong());
+        if only_wrong && matches!(self.state, State::Open) {
+            self.leave(CloseReason::OnlyWrong);
         }
         if let State::Leaving(ending) = &self.state {
             // Whoever leaves gets the answers to what came before.
