@@ -58,6 +58,25 @@ fn a_stream_keeps_a_connection() {
     assert_quiet(&mut client, 4 * IDLE, "a client with a stream");
 }
 
+/// The end of a stream comes at various moments between two looks of the server.
+#[test]
+fn the_time_begins_with_the_end_of_the_last_stream() {
+    let server = Server::start_with(SETTINGS);
+    let mut owner = server.client();
+    owner.expect("POST", &["keep"], int(0), 201);
+    owner.expect("STREAM", &["keep"], nil(), 200);
+    for phase in 0..6 {
+        owner.expect("POST", &["a"], int(0), 201);
+        let mut client = server.client();
+        client.expect("STREAM", &["a"], nil(), 200);
+        assert_quiet(&mut client, IDLE + IDLE * phase / 6, "a client with a stream");
+        let ended = Instant::now();
+        owner.expect("DELETE", &["a"], nil(), 200);
+        assert_eq!(client.next_answer().rnum, 404);
+        assert_closed(&mut client, 4409, ended, IDLE, 3 * IDLE);
+    }
+}
+
 #[test]
 fn without_a_timeout_a_connection_may_be_idle() {
     let server = Server::start_with("websocket.ping_interval = \"50ms\"");

@@ -33,6 +33,8 @@ pub struct Deadlines {
     idle: Option<Instant>,
     /// Requests at the last look.
     requests: u64,
+    /// There were streams at the last look.
+    had_streams: bool,
     /// Wrong requests at the last look.
     wrong: WrongRequests,
     /// Since when all requests were wrong.
@@ -81,6 +83,7 @@ impl Deadlines {
             proof: after(now, settings.first_request_timeout),
             idle: after(now, settings.idle_timeout),
             requests: 0,
+            had_streams: false,
             wrong: WrongRequests::default(),
             wrong_since: None,
             linger: None,
@@ -175,7 +178,9 @@ impl Deadlines {
         }
         if is_due(self.idle) {
             self.idle = after(now, settings.idle_timeout);
-            if !look.has_streams && self.requests == look.requests {
+            // Streams that were there at the last look may have ended a moment ago.
+            let had_streams = std::mem::replace(&mut self.had_streams, look.has_streams);
+            if !look.has_streams && !had_streams && self.requests == look.requests {
                 due = Some(Due::Close(CloseReason::Idle));
             }
             self.requests = look.requests;
