@@ -257,6 +257,19 @@ fn requests_before_the_end_are_carried_out_and_answered() {
     }
 }
 
+/// Those behind the first wait for it, and are answered as soon as they begin.
+#[test]
+fn requests_that_wait_when_the_end_comes_are_answered() {
+    for (end, expected) in [(close(1000, b""), "close 1000"), (ping("").unmasked(), "close 1002")] {
+        let server = Server::start();
+        for _ in 0..3 {
+            let frames = [create(), request(2), request(3), request(4), end.clone()];
+            let replies = exchange(&server, &frames, false);
+            assert_eq!(replies, ["answer 1", "answer 2", "answer 3", "answer 4", expected]);
+        }
+    }
+}
+
 #[test]
 fn requests_before_the_client_is_gone_are_carried_out() {
     let server = Server::start();

@@ -24,8 +24,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use support::websocket::{BINARY, CONTINUATION, PING, TEXT};
-use support::{Answer, Client, ClientOptions, Frame, Request, Server, WireFrame};
-use support::{array, bin, int, nil, text};
+use support::{Answer, Client, ClientOptions, Frame, Request, Server, WireFrame, Witness};
+use support::{array, bin, nil, text};
 
 /// What an attack may add to the process's memory, in KiB. The largest message is 2 MiB here, and
 /// it is in three buffers at a time on its way in.
@@ -63,32 +63,6 @@ fn check_message(client: &mut Client, message: &[u8], rnum: i64, reid: &[u8]) {
     assert_eq!((answer.rnum, answer.reid.as_slice()), (rnum, reid), "{answer:?}");
     assert!(answer.rnum < 400 || !answer.warnings.is_empty(), "{answer:?}");
     client.expect("GET", &["witness"], nil(), 200);
-}
-
-/// Two connections that have nothing to do with the attack.
-struct Witness {
-    writer: Client,
-    reader: Client,
-    written: i64,
-}
-
-impl Witness {
-    fn of(server: &Server) -> Self {
-        let (mut writer, mut reader) = (server.client(), server.client());
-        writer.expect("POST", &["witness"], nil(), 201);
-        reader.expect("STREAM", &["witness"], nil(), 200);
-        Witness { writer, reader, written: 0 }
-    }
-
-    /// Writes a few values and sees each of them come.
-    #[track_caller]
-    fn sees_updates(&mut self) {
-        for _ in 0..3 {
-            self.written += 1;
-            self.writer.expect("PUT", &["witness"], int(self.written), 200);
-            assert_eq!(self.reader.next_answer().payl, int(self.written));
-        }
-    }
 }
 
 /// A good request, with every field present.

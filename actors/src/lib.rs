@@ -27,6 +27,6 @@ pub use protocol::{
     AuthFields, Boundary, Fault, Limits, Name, Path, Refusal, Response, Rnum, SplitError,
     SplitRequest, Value, Verb, encode_after_payload, encode_before_payload, encode_response, split,
 };
-pub use session::{Session, SessionSummary, Turn};
+pub use session::{Session, SessionSummary, Turn, WrongRequests};
 pub use settings::{Settings, Sync};
 pub use state::{Ending, OutboxLimits, Outgoing};

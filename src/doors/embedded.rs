@@ -123,11 +123,15 @@ impl WebsocketSession {
         }
         if self.closing.is_none() {
             let held_back = self.session.room() == 0;
-            let more = self.turn(context, task);
+            let done = self.turn(context, task);
             if held_back && self.session.room() > 0 {
                 task.waker().wake_by_ref();
             }
-            self.leave(more, context, task);
+            let wrong = self.session.wrong();
+            if self.deadlines.judge_wrong(&self.door.settings, wrong) && self.leaving.is_none() {
+                self.leaving = Some((CloseReason::OnlyWrong, Clock::now()));
+            }
+            self.leave(done, context, task);
         }
         self.meet_deadlines(context, task);
         if self.closing.is_some() {
@@ -137,10 +141,9 @@ impl WebsocketSession {
 
     /// Ends the connection if the client wants to, once what it sent before is carried out and
     /// answered.
-    fn leave(&mut self, more: bool, context: &mut SessionContext, task: &mut Context<'_>) {
+    fn leave(&mut self, done: bool, context: &mut SessionContext, task: &mut Context<'_>) {
         let Some((_, since)) = &self.leaving else { return };
         let waited = Clock::now().saturating_duration_since(*since);
-        let done = !more && self.session.is_idle();
         if !done && waited <= self.door.settings.close_timeout {
             self.deadlines.linger(LINGER_TICK);
         } else if let Some((reason, _)) = self.leaving.take() {
@@ -168,10 +171,6 @@ impl WebsocketSession {
             }
             self.deadlines.heard();
             taken += self.take(context);
-        }
-        let wrong = self.session.wrong_in_a_row();
-        if taken > 0 && self.deadlines.judge_wrong(&self.door.settings, wrong) {
-            self.leaving = Some((CloseReason::OnlyWrong, Clock::now()));
         }
     }
 
@@ -210,7 +209,7 @@ impl WebsocketSession {
         position
     }
 
-    /// Lets the session begin what waits, and writes what it has. Returns whether it has more.
+    /// Lets the session begin what waits, and writes what it has. Returns whether that was all.
     fn turn(&mut self, context: &mut SessionContext, task: &mut Context<'_>) -> bool {
         let WebsocketSession { session, scratch, door, .. } = self;
         let budget = door.settings.write_buffer_bytes;
@@ -238,7 +237,7 @@ impl WebsocketSession {
         if let Some(ending) = turn.ending {
             self.close(ending.into(), context, task);
         }
-        turn.more
+        turn.done
     }
 
     fn meet_deadlines(&mut self, context: &mut SessionContext, task: &mut Context<'_>) {

@@ -6,14 +6,14 @@
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::PATIENCE;
 use super::message::{Answer, Request, hex, int};
 use super::websocket::{
-    BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, WireFrame, take_frame,
+    BINARY, CLOSE, CONTINUATION, Frame, PING, PONG, TEXT, WireFrame, has_frame, take_frame,
 };
 
 /// The nonce of RFC 6455's example, and what the server has to answer to it.
@@ -104,8 +104,8 @@ impl Client {
         }
     }
 
-    /// Connects, or returns the HTTP answer that came in place of the upgrade, headers and what
-    /// came of the body with them; empty if the server just closed.
+    /// Connects, or returns the HTTP answer that came in place of the upgrade, headers and body;
+    /// empty if the server just closed.
     pub fn try_connect(port: u16, options: ClientOptions) -> Result<Self, String> {
         let mut stream = open(port, options.receive_buffer_bytes, options.patience);
         let mut request = format!(
@@ -128,6 +128,9 @@ impl Client {
         };
         let head = String::from_utf8_lossy(&received[..head_end]).into_owned();
         if !head.starts_with("HTTP/1.1 101 ") {
+            let whole = head_end + content_length(&head);
+            let what = "the body of the answer to the handshake";
+            while received.len() < whole && read_some(&mut stream, &mut received, what) > 0 {}
             return Err(String::from_utf8_lossy(&received).into_owned());
         }
         assert!(head.contains(ACCEPT), "no Sec-WebSocket-Accept in:\n{head}");
@@ -243,6 +246,37 @@ impl Client {
     /// answered unless the options say otherwise, and returned.
     pub fn next_frame(&mut self) -> Frame {
         self.read_frame("a frame")
+    }
+
+    /// The next frame, as `next_frame` returns it, if it comes within this time.
+    pub fn frame_within(&mut self, time: Duration) -> Option<Frame> {
+        let until = Instant::now() + time;
+        while !has_frame(&self.received) {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.take_within(left, 64 * 1024) {
+                None => return None,
+                Some(0) => break,
+                Some(_) => {}
+            }
+        }
+        Some(self.read_frame("a frame"))
+    }
+
+    /// Takes at most so many bytes off the socket if some come within this time, whatever they are
+    /// a part of, and answers nothing. 0 is the end of the connection.
+    pub fn take_within(&mut self, time: Duration, bytes_max: usize) -> Option<usize> {
+        // No time at all would be read as any time.
+        let time = time.max(Duration::from_millis(1));
+        self.stream.set_read_timeout(Some(time)).expect("a timeout can be set");
+        let mut buffer = vec![0; bytes_max];
+        let outcome = self.stream.read(&mut buffer);
+        self.stream.set_read_timeout(Some(self.options.patience)).expect("a timeout can be set");
+        match outcome {
+            Ok(count) => self.received.extend(&buffer[..count]),
+            Err(error) if is_timeout(error.kind()) => return None,
+            Err(_) => {}
+        }
+        Some(outcome.unwrap_or(0))
     }
 
     /// Reads until the connection ends and returns the close code, `None` without a close frame.
@@ -361,6 +395,12 @@ pub fn http(port: u16, request: &str) -> String {
     let mut received = Vec::new();
     while read_some(&mut stream, &mut received, "the end of the HTTP answer") > 0 {}
     String::from_utf8_lossy(&received).into_owned()
+}
+
+fn content_length(head: &str) -> usize {
+    let head = head.to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.map_or(0, |length| length.parse().expect("a length is a number"))
 }
 
 fn whole(opcode: u8, message: Vec<u8>) -> Frame {

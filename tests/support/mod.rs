@@ -13,7 +13,8 @@
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::as_conversions,
-    reason = "each test file uses a part of this, and tests fail loudly"
+    clippy::disallowed_methods,
+    reason = "each test file uses a part; tests fail loudly and measure the time themselves"
 )]
 
 pub mod client;
@@ -21,7 +22,9 @@ pub mod message;
 mod program;
 pub mod random;
 pub mod server;
+pub mod tcp;
 pub mod websocket;
+pub mod witness;
 
 use std::time::Duration;
 
@@ -29,7 +32,9 @@ pub use client::{Client, ClientOptions, http};
 pub use message::{Answer, Request, array, bin, int, nil, text, to_bytes};
 pub use random::Random;
 pub use server::Server;
+pub use tcp::TcpClient;
 pub use websocket::{Frame, WireFrame};
+pub use witness::Witness;
 
 /// How long an awaited thing may take. Generous: it only matters when a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -106,6 +106,23 @@ impl Server {
         self.wait()
     }
 
+    /// SIGTERM, and what the server has counted under these names since it was started.
+    pub fn stop_and_count<const N: usize>(&mut self, counters: [&str; N]) -> [u64; N] {
+        self.signal(Signal::TERM);
+        let line = self.wait_for_line("since the start: ");
+        let (_, counts) = line.split_once("since the start: ").expect("the line that came");
+        let count = |name: &str| {
+            let mut pairs = counts.split(", ").filter_map(|pair| pair.split_once(' '));
+            // What never happened is not in the line.
+            let found = pairs.find(|(counter, _)| *counter == name);
+            found.map_or(0, |(_, count)| count.parse().expect("a number"))
+        };
+        let counts = counters.map(count);
+        let status = self.wait();
+        assert!(status.success(), "the server ended with {status}");
+        counts
+    }
+
     /// SIGKILL: the end without warning.
     pub fn kill(&mut self) {
         self.signal(Signal::KILL);
@@ -163,6 +180,13 @@ impl Server {
 
     pub fn port(&self) -> u16 {
         self.running().port
+    }
+
+    /// The port of the tcp door, which has to be enabled on port 0.
+    pub fn tcp_port(&self) -> u16 {
+        let line = self.wait_for_line("tcp://127.0.0.1:");
+        let port = line.split("tcp://127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next());
+        port.expect("an address has a port").parse().expect("a port is a number")
     }
 
     pub fn pid(&self) -> u32 {

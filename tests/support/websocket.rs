@@ -1,5 +1,7 @@
 //! WebSocket frames by hand, right and wrong ones.
 
+use std::ops::Range;
+
 /// The opcodes of RFC 6455.
 pub const CONTINUATION: u8 = 0;
 pub const TEXT: u8 = 1;
@@ -97,6 +99,22 @@ pub struct RawFrame {
     pub payload: Vec<u8>,
 }
 
+/// Whether a whole frame has come.
+pub fn has_frame(received: &[u8]) -> bool {
+    payload_of_first(received).is_some_and(|payload| received.len() >= payload.end)
+}
+
+/// Where the payload of the first frame is, or will be.
+fn payload_of_first(received: &[u8]) -> Option<Range<usize>> {
+    let second = *received.get(1)?;
+    let (header, length) = match second & 0x7f {
+        126 => (4, u64::from(u16::from_be_bytes(received.get(2..4)?.try_into().unwrap()))),
+        127 => (10, u64::from_be_bytes(received.get(2..10)?.try_into().unwrap())),
+        short => (2, u64::from(short)),
+    };
+    Some(header..header + usize::try_from(length).unwrap())
+}
+
 /// Takes the first frame off the bytes that have come, if it is complete.
 ///
 /// Panics on what a server must not send: reserved bits, a mask, a fragmented control frame.
@@ -104,14 +122,9 @@ pub fn take_frame(received: &mut Vec<u8>) -> Option<RawFrame> {
     let (&first, &second) = (received.first()?, received.get(1)?);
     assert_eq!(first & 0x70, 0, "the server sent reserved bits");
     assert_eq!(second & 0x80, 0, "the server sent a masked frame");
-    let (header, length) = match second & 0x7f {
-        126 => (4, u64::from(u16::from_be_bytes(received.get(2..4)?.try_into().unwrap()))),
-        127 => (10, u64::from_be_bytes(received.get(2..10)?.try_into().unwrap())),
-        short => (2, u64::from(short)),
-    };
-    let end = header + usize::try_from(length).unwrap();
-    let payload = received.get(header..end)?.to_vec();
-    received.drain(..end);
+    let place = payload_of_first(received)?;
+    let payload = received.get(place.clone())?.to_vec();
+    received.drain(..place.end);
     let frame = RawFrame { fin: first & 0x80 != 0, opcode: first & 0x0f, payload };
     assert!(frame.fin || frame.opcode < CLOSE, "the server sent a fragmented control frame");
     Some(frame)

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::familiar::Familiar;
-use super::{Session, Stuck};
+use super::{Session, Stuck, WrongRequests};
 use crate::access::Identity;
 use crate::directory::Task;
 use crate::protocol::{
@@ -125,7 +125,7 @@ impl Session {
             && let Some((verb, entry, request)) = familiar.recognise(message, depth_max)
         {
             let subject = Subject::Resource(Arc::clone(entry));
-            self.wrong_in_a_row = 0;
+            self.note_wrong(None);
             self.known.unfamiliar = 0;
             let begun = self.begin_checked(verb, subject, &request, message.len());
             return self.refuse_or(begun, &request, message);
@@ -134,7 +134,7 @@ impl Session {
             Ok(request) => request,
             Err(error) => {
                 self.shared.counters.malformed_messages.add(1);
-                self.wrong_in_a_row = self.wrong_in_a_row.saturating_add(1);
+                self.wrong.in_a_row = self.wrong.in_a_row.saturating_add(1);
                 let refusal = Refusal::new(Rnum::BadRequest, error.fault.to_string());
                 self.responder(error.reid, message.len()).answer(refusal);
                 return Ok(());
@@ -174,9 +174,13 @@ impl Session {
 
     /// Counts requests that were malformed or not permitted, up to the next one that was neither.
     fn note_wrong(&mut self, refusal: Option<&Refusal>) {
-        self.wrong_in_a_row = match refusal.map(|refusal| refusal.rnum) {
-            None | Some(Rnum::NotFound) => 0,
-            Some(_) => self.wrong_in_a_row.saturating_add(1),
+        self.wrong = match refusal.map(|refusal| refusal.rnum) {
+            None | Some(Rnum::NotFound) => {
+                WrongRequests { in_a_row: 0, row: self.wrong.row.wrapping_add(1) }
+            }
+            Some(_) => {
+                WrongRequests { in_a_row: self.wrong.in_a_row.saturating_add(1), ..self.wrong }
+            }
         };
     }
 

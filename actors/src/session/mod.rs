@@ -57,7 +57,7 @@ pub struct Session {
     /// A request that found a full mailbox and is tried again.
     stuck: Option<Box<Stuck>>,
     known: Known,
-    wrong_in_a_row: u32,
+    wrong: WrongRequests,
     throttle: Option<Box<dyn Throttle>>,
 }
 
@@ -80,8 +80,19 @@ pub struct Turn {
     pub more: bool,
     /// A request found a full mailbox: take another turn in a millisecond or so.
     pub retry: bool,
+    /// Every request that came has its answer, and all of them were passed to `write`.
+    pub done: bool,
     /// Close the connection for this reason; nothing more is waiting.
     pub ending: Option<Ending>,
+}
+
+/// Requests that were malformed or not permitted, since the last good one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WrongRequests {
+    /// How many there are in a row.
+    pub in_a_row: u32,
+    /// Which row it is: each good request begins another one.
+    pub row: u64,
 }
 
 /// What a session did, for the line in the log when it ends.
@@ -121,7 +132,7 @@ impl Session {
             backlog_bytes: 0,
             stuck: None,
             known: Known::default(),
-            wrong_in_a_row: 0,
+            wrong: WrongRequests::default(),
             throttle,
         })
     }
@@ -156,9 +167,9 @@ impl Session {
         self.begun
     }
 
-    /// How many of the last requests in a row were malformed or not permitted.
-    pub fn wrong_in_a_row(&self) -> u32 {
-        self.wrong_in_a_row
+    /// The last requests that were malformed or not permitted.
+    pub fn wrong(&self) -> WrongRequests {
+        self.wrong
     }
 
     /// How many more messages the session takes now. A door stops reading at 0 and asks again
@@ -189,8 +200,7 @@ impl Session {
     }
 
     /// Whether every request that came has its answer, sent or not.
-    pub fn is_idle(&mut self) -> bool {
-        self.look();
+    fn is_idle(&self) -> bool {
         self.in_flight() == 0 && self.backlog.is_empty() && self.stuck.is_none()
     }
 
@@ -232,16 +242,16 @@ impl Session {
             }
             drained
         });
+        // As it was when the outbox was drained: what is answered after that is not written yet.
         self.tally = drained.tally;
+        let done = self.is_idle() && !drained.more;
         self.shared.counters.requests.add(self.begun - self.counted);
         self.counted = self.begun;
-        let begun = self.begun;
         self.begin_waiting();
-        // What was begun just now has its answer yet to be sent.
-        let done = begun == self.begun && self.is_idle();
         Turn {
             more: drained.more,
             retry: self.stuck.is_some(),
+            done,
             ending: drained.ending.filter(|_| done),
         }
     }

@@ -8,6 +8,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use actix_web::rt::time::{Instant as TimerInstant, Sleep, sleep_until};
+use fanal_actors::WrongRequests;
 
 use crate::clock::{Clock, Moment};
 use crate::doors::DoorSettings;
@@ -32,6 +33,10 @@ pub struct Deadlines {
     idle: Option<Moment>,
     /// Requests at the last look.
     requests: u64,
+    /// There were streams at the last look.
+    had_streams: bool,
+    /// Wrong requests at the last look.
+    wrong: WrongRequests,
     /// Since when all requests were wrong.
     wrong_since: Option<Moment>,
     /// When a connection that is being closed is looked at again.
@@ -79,6 +84,8 @@ impl Deadlines {
             proof: after(now, settings.first_request_timeout),
             idle: after(now, settings.idle_timeout),
             requests: 0,
+            had_streams: false,
+            wrong: WrongRequests::default(),
             wrong_since: None,
             linger: None,
         };
@@ -112,10 +119,14 @@ impl Deadlines {
         self.stall = None;
     }
 
-    /// Whether all requests were wrong for too long or too often.
-    pub fn judge_wrong(&mut self, settings: &DoorSettings, in_a_row: u32) -> bool {
-        if in_a_row == 0 {
+    /// Whether all requests were wrong for too long or too often. Only a further wrong request is
+    /// a reason: who sent some and has been quiet since is not judged again.
+    pub fn judge_wrong(&mut self, settings: &DoorSettings, wrong: WrongRequests) -> bool {
+        let before = std::mem::replace(&mut self.wrong, wrong);
+        if wrong.row != before.row {
             self.wrong_since = None;
+        }
+        if wrong == before || wrong.in_a_row == 0 {
             return false;
         }
         let now = Moment::now();
@@ -123,7 +134,7 @@ impl Deadlines {
         let timeout = settings.wrong_requests_timeout;
         let lasted = now.since(since);
         (!timeout.is_zero() && lasted > timeout)
-            || (settings.wrong_requests_max > 0 && in_a_row >= settings.wrong_requests_max)
+            || (settings.wrong_requests_max > 0 && wrong.in_a_row >= settings.wrong_requests_max)
     }
 
     /// Nothing but the end is due any more; it is looked at again after `time`.
@@ -168,7 +179,9 @@ impl Deadlines {
         }
         if is_due(self.idle) {
             self.idle = after(now, settings.idle_timeout);
-            if !look.has_streams && self.requests == look.requests {
+            // Streams that were there at the last look may have ended a moment ago.
+            let had_streams = std::mem::replace(&mut self.had_streams, look.has_streams);
+            if !look.has_streams && !had_streams && self.requests == look.requests {
                 due = Some(Due::Close(CloseReason::Idle));
             }
             self.requests = look.requests;

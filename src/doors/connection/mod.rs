@@ -187,12 +187,6 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
             self.deadlines.heard();
             self.take(input.get_mut(..count).unwrap_or_default(), output);
         }
-        if taken > 0 {
-            let wrong = self.session.wrong_in_a_row();
-            if self.deadlines.judge_wrong(&self.door.settings, wrong) {
-                self.leave(CloseReason::OnlyWrong);
-            }
-        }
     }
 
     /// Whether there is room for what a message would lead to.
@@ -286,11 +280,14 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
         {
             task.waker().wake_by_ref();
         }
+        let only_wrong = self.deadlines.judge_wrong(&self.door.settings, self.session.wrong());
+        if only_wrong && matches!(self.state, State::Open) {
+            self.leave(CloseReason::OnlyWrong);
+        }
         if let State::Leaving(ending) = &self.state {
             // Whoever leaves gets the answers to what came before.
             let waited = Clock::now().saturating_duration_since(ending.began);
-            let done = !turn.more && self.unsent.is_empty() && self.session.is_idle();
-            if done || waited > self.door.settings.close_timeout {
+            if (turn.done && self.unsent.is_empty()) || waited > self.door.settings.close_timeout {
                 let reason = ending.reason.clone();
                 self.close(reason, output, task);
             } else {
@@ -389,7 +386,7 @@ impl<T: ActixStream + 'static, F: Framing> Actor for Connection<T, F> {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         let Self { state, session, admission, .. } = self;
-        let reason = match state {
+        let reason = match &*state {
             State::Ended(reason) => reason.as_ref(),
             State::Leaving(ending) | State::Closing(ending) => &ending.reason,
             State::Open => &CloseReason::Broken,
