@@ -122,11 +122,11 @@ impl WebsocketSession {
         }
         if self.closing.is_none() {
             let held_back = self.session.room() == 0;
-            let more = self.turn(context, task);
+            let done = self.turn(context, task);
             if held_back && self.session.room() > 0 {
                 task.waker().wake_by_ref();
             }
-            self.leave(more, context, task);
+            self.leave(done, context, task);
         }
         self.meet_deadlines(context, task);
         if self.closing.is_some() {
@@ -136,10 +136,9 @@ impl WebsocketSession {
 
     /// Ends the connection if the client wants to, once what it sent before is carried out and
     /// answered.
-    fn leave(&mut self, more: bool, context: &mut SessionContext, task: &mut Context<'_>) {
+    fn leave(&mut self, done: bool, context: &mut SessionContext, task: &mut Context<'_>) {
         let Some((_, since)) = &self.leaving else { return };
         let waited = Clock::now().saturating_duration_since(*since);
-        let done = !more && self.session.is_idle();
         if !done && waited <= self.door.settings.close_timeout {
             self.deadlines.linger(LINGER_TICK);
         } else if let Some((reason, _)) = self.leaving.take() {
@@ -209,7 +208,8 @@ impl WebsocketSession {
         position
     }
 
-    /// Lets the session begin what waits, and writes what it has. Returns whether it has more.
+    /// Lets the session begin what waits, and writes what it has. Returns whether that was all
+    /// there will be for what came.
     fn turn(&mut self, context: &mut SessionContext, task: &mut Context<'_>) -> bool {
         let WebsocketSession { session, scratch, door, .. } = self;
         let budget = door.settings.write_buffer_bytes;
@@ -237,7 +237,7 @@ impl WebsocketSession {
         if let Some(ending) = turn.ending {
             self.close(ending.into(), context, task);
         }
-        turn.more
+        turn.done
     }
 
     fn meet_deadlines(&mut self, context: &mut SessionContext, task: &mut Context<'_>) {

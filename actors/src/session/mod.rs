@@ -66,6 +66,8 @@ pub struct Turn {
     pub more: bool,
     /// A request found a full mailbox: take another turn in a millisecond or so.
     pub retry: bool,
+    /// Every request that came is answered, and nothing is left to be written.
+    pub done: bool,
     /// Close the connection for this reason; nothing more is waiting.
     pub ending: Option<Ending>,
 }
@@ -161,11 +163,6 @@ impl Session {
         settings.requests_max.saturating_sub(taken)
     }
 
-    /// Whether every request that came has its answer, sent or not.
-    pub fn is_idle(&self) -> bool {
-        self.in_flight() == 0 && self.backlog.is_empty() && self.stuck.is_none()
-    }
-
     fn in_flight(&self) -> usize {
         let open = self.begun.saturating_sub(self.outbox.answered());
         usize::try_from(open).unwrap_or(usize::MAX)
@@ -195,13 +192,16 @@ impl Session {
         for message in self.outgoing.drain(..) {
             write(&message);
         }
-        let begun = self.begun;
         self.begin_waiting();
-        // What was begun just now has its answer yet to be sent.
-        let done = begun == self.begun && self.is_idle();
+        // What was begun just now, or answered behind the draining, has its answer yet to be sent.
+        let done = !drained.more
+            && drained.answered == self.begun
+            && self.backlog.is_empty()
+            && self.stuck.is_none();
         Turn {
             more: drained.more,
             retry: self.stuck.is_some(),
+            done,
             ending: drained.ending.filter(|_| done),
         }
     }

@@ -42,6 +42,9 @@ pub enum Ending {
 pub struct Drained {
     /// More is waiting: take another turn soon.
     pub more: bool,
+    /// Requests whose answer was there, at the moment of the draining: one that comes right
+    /// behind it was not drained.
+    pub answered: u64,
     /// Close the connection, for this reason, once nothing more is waiting.
     pub ending: Option<Ending>,
 }
@@ -282,7 +285,9 @@ impl Outbox {
         if !contents.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             contents.waker = Some(waker.clone());
         }
-        Drained { more, ending: contents.ending.filter(|_| !more) }
+        // Answers are counted under the lock.
+        let answered = self.answered();
+        Drained { more, answered, ending: contents.ending.filter(|_| !more) }
     }
 
     /// Ends the outbox: the session is gone, whatever waits is dropped, and every resource is told
@@ -670,6 +675,19 @@ mod tests {
         assert_eq!(bench.outbox.open_stream(8, &Reid::copy_from(&[3])), Opened::TooMany);
         bench.check(9999, "1:200 1:200");
         assert!(matches!(bench.outbox.open_stream(8, &Reid::copy_from(&[3])), Opened::New(_)));
+    }
+
+    #[test]
+    fn an_answer_that_comes_behind_a_draining_is_not_counted_by_it() {
+        let mut bench = Bench::new();
+        let [a, b] = [1, 2].map(|reid| bench.begin(reid));
+        let mut out = Vec::new();
+        a.answer(ok());
+        let drained = bench.outbox.drain(9999, &mut out, Waker::noop());
+        b.answer(ok());
+        assert_eq!((drained.answered, drained.more, out.len()), (1, false, 1));
+        let drained = bench.outbox.drain(9999, &mut out, Waker::noop());
+        assert_eq!((drained.answered, drained.more, out.len()), (2, false, 2));
     }
 
     #[test]

@@ -288,7 +288,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
         if let State::Leaving(ending) = &self.state {
             // Whoever leaves gets the answers to what came before.
             let waited = Clock::now().saturating_duration_since(ending.began);
-            let done = !turn.more && self.unsent.is_empty() && self.session.is_idle();
+            let done = turn.done && self.unsent.is_empty();
             if done || waited > self.door.settings.close_timeout {
                 let reason = ending.reason.clone();
                 self.close(reason, output, task);
