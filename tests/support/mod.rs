@@ -21,6 +21,7 @@ pub mod message;
 mod program;
 pub mod random;
 pub mod server;
+pub mod stream;
 pub mod websocket;
 
 use std::time::Duration;
@@ -29,6 +30,7 @@ pub use client::{Client, ClientOptions, http};
 pub use message::{Answer, Request, array, bin, int, nil, text, to_bytes};
 pub use random::Random;
 pub use server::Server;
+pub use stream::StreamClient;
 pub use websocket::{Frame, WireFrame};
 
 /// How long an awaited thing may take. Generous: it only matters when a test fails.

@@ -165,6 +165,15 @@ impl Server {
         self.running().port
     }
 
+    /// The port of the tcp door, which `tcp.enabled` with `tcp.port = 0` opens.
+    pub fn tcp_port(&self) -> u16 {
+        let found = self
+            .running()
+            .output
+            .wait_for("the port of the tcp door", |line| port_behind(line, "tcp://127.0.0.1:"));
+        found.unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
     pub fn pid(&self) -> u32 {
         self.running().process.id()
     }
@@ -256,9 +265,13 @@ impl Drop for Server {
     }
 }
 
-/// The port in a line that says where the server listens.
+/// The WebSocket port in a line that says where the server listens.
 fn port_in(line: &str) -> Option<u16> {
-    let after = line.split("ws://127.0.0.1:").nth(1)?;
+    port_behind(line, "ws://127.0.0.1:").or_else(|| port_behind(line, "wss://127.0.0.1:"))
+}
+
+fn port_behind(line: &str, scheme: &str) -> Option<u16> {
+    let after = line.split(scheme).nth(1)?;
     after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
