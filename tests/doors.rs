@@ -271,6 +271,20 @@ fn requests_that_wait_when_the_end_comes_are_answered() {
 }
 
 #[test]
+fn answers_from_another_thread_come_before_the_end() {
+    let server = Server::start();
+    // The first writer's thread keeps the resource; every second connection is on the other one.
+    assert_eq!(exchange(&server, &[create(), put()], false), ["answer 1", "answer 2"]);
+    for round in 0..1000 {
+        // What is read meanwhile has the answer come at any moment of the last turn.
+        let more = round % 8;
+        let frames = [vec![put()], vec![request(1); more], vec![close(1000, b"")]].concat();
+        let expected = [vec!["answer 2"], vec!["answer 1"; more], vec!["close 1000"]].concat();
+        assert_eq!(exchange(&server, &frames, false), expected);
+    }
+}
+
+#[test]
 fn requests_before_the_client_is_gone_are_carried_out() {
     let server = Server::start();
     let mut client = server.client();

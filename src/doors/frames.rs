@@ -78,6 +78,10 @@ impl Frames {
         if usize::from(self.header_bytes) == length {
             self.header_bytes = 0;
             let frame = self.decode_header(length);
+            if !is_shortest(length, frame.left) {
+                let what = "a length took more bytes than it needs";
+                return Err(CloseReason::ProtocolError(what));
+            }
             self.judge(&frame)?;
             self.frame = Some(frame);
         }
@@ -232,6 +236,15 @@ impl Framing for Frames {
     }
 }
 
+/// Whether a payload of this length needs a header this long (RFC 6455, 5.2).
+fn is_shortest(header_bytes: usize, payload_bytes: u64) -> bool {
+    match header_bytes {
+        6 => true,
+        8 => payload_bytes > 125,
+        _ => payload_bytes > 0xffff,
+    }
+}
+
 /// What a whole message or control frame means.
 fn meaning(opcode: u8, payload: &[u8]) -> Result<Incoming<'_>, CloseReason> {
     Ok(match opcode {
@@ -358,6 +371,17 @@ mod tests {
         let inside = wrong("a message began inside another one");
         check(&[&[0x02, 0x80], MASK, &[0x82, 0x80], MASK], inside);
         check(&[&[0x81, 0x80], MASK], Err(CloseReason::TextMessage));
+    }
+
+    #[test]
+    fn a_length_in_more_bytes_than_it_needs_is_refused() {
+        let longer = || wrong("a length took more bytes than it needs");
+        check(&[&[0x82, 0xfe, 0, 0], MASK], longer());
+        check(&[&[0x82, 0xfe, 0, 125], MASK, &[0; 125]], longer());
+        check(&[&[0x82, 0xfe, 0, 126], MASK, &[0; 126]], Ok(()));
+        check(&[&[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0, 126], MASK, &[0; 126]], longer());
+        check(&[&[0x82, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0xff], MASK], longer());
+        check(&[&[0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0], MASK], Err(CloseReason::MessageTooBig));
     }
 
     #[test]

@@ -321,6 +321,11 @@ impl Client {
         drop(self.stream.shutdown(Shutdown::Write));
     }
 
+    /// The bare socket behind the handshake, with what has come behind it.
+    pub fn into_stream(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.received)
+    }
+
     fn read_answer(&mut self, what: &str) -> Answer {
         loop {
             match self.read_frame(what) {

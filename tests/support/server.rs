@@ -182,11 +182,13 @@ impl Server {
         self.running().port
     }
 
-    /// The port of the tcp door, which has to be enabled on port 0.
+    /// The port of the tcp door, which `tcp.enabled` with `tcp.port = 0` opens.
     pub fn tcp_port(&self) -> u16 {
-        let line = self.wait_for_line("tcp://127.0.0.1:");
-        let port = line.split("tcp://127.0.0.1:").nth(1).and_then(|rest| rest.split(' ').next());
-        port.expect("an address has a port").parse().expect("a port is a number")
+        let found = self
+            .running()
+            .output
+            .wait_for("the port of the tcp door", |line| port_behind(line, "tcp://127.0.0.1:"));
+        found.unwrap_or_else(|reason| panic!("{reason}"))
     }
 
     pub fn pid(&self) -> u32 {
@@ -280,9 +282,13 @@ impl Drop for Server {
     }
 }
 
-/// The port in a line that says where the server listens.
+/// The WebSocket port in a line that says where the server listens.
 fn port_in(line: &str) -> Option<u16> {
-    let after = line.split("ws://127.0.0.1:").nth(1)?;
+    port_behind(line, "ws://127.0.0.1:").or_else(|| port_behind(line, "wss://127.0.0.1:"))
+}
+
+fn port_behind(line: &str, scheme: &str) -> Option<u16> {
+    let after = line.split(scheme).nth(1)?;
     after.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 

@@ -53,6 +53,17 @@ impl WireFrame {
         self
     }
 
+    /// The bytes on the wire with the length in so many bytes, 2 or 8, whether it needs them or
+    /// not.
+    pub fn encode_with_length_in(&self, length_bytes: usize) -> Vec<u8> {
+        let usual = self.encode();
+        let announced = self.announced_bytes.unwrap_or(self.payload.len() as u64);
+        let length = announced.to_be_bytes();
+        let mask_and_form = usual[1] & 0x80 | if length_bytes == 2 { 126 } else { 127 };
+        let behind = usual.len() - self.payload.len() - 4 * usize::from(self.mask.is_some());
+        [&[usual[0], mask_and_form], &length[8 - length_bytes..], &usual[behind..]].concat()
+    }
+
     /// The bytes on the wire.
     pub fn encode(&self) -> Vec<u8> {
         let announced = self.announced_bytes.unwrap_or(self.payload.len() as u64);
@@ -117,15 +128,24 @@ fn payload_of_first(received: &[u8]) -> Option<Range<usize>> {
 
 /// Takes the first frame off the bytes that have come, if it is complete.
 ///
-/// Panics on what a server must not send: reserved bits, a mask, a fragmented control frame.
+/// Panics on what a server must not send: reserved bits, a mask, a length in more bytes than it
+/// needs, a control frame that is fragmented or too long.
 pub fn take_frame(received: &mut Vec<u8>) -> Option<RawFrame> {
     let (&first, &second) = (received.first()?, received.get(1)?);
     assert_eq!(first & 0x70, 0, "the server sent reserved bits");
     assert_eq!(second & 0x80, 0, "the server sent a masked frame");
     let place = payload_of_first(received)?;
+    let length = place.len();
+    let shortest = match length {
+        0..=125 => 2,
+        126..=0xffff => 4,
+        _ => 10,
+    };
+    assert_eq!(place.start, shortest, "the server sent a length of {length} in too many bytes");
     let payload = received.get(place.clone())?.to_vec();
     received.drain(..place.end);
     let frame = RawFrame { fin: first & 0x80 != 0, opcode: first & 0x0f, payload };
     assert!(frame.fin || frame.opcode < CLOSE, "the server sent a fragmented control frame");
+    assert!(length <= 125 || frame.opcode < CLOSE, "the server sent a long control frame");
     Some(frame)
 }

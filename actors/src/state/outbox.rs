@@ -43,7 +43,8 @@ pub struct Drained {
     pub more: bool,
     /// Close the connection, for this reason, once nothing more is waiting.
     pub ending: Option<Ending>,
-    /// What became of the requests so far.
+    /// What became of the requests, at the moment of the draining: an answer that comes right
+    /// behind it was not drained.
     pub tally: Tally,
 }
 
@@ -704,6 +705,19 @@ mod tests {
         assert_eq!(bench.outbox.open_stream(8, &Reid::copy_from(&[3])), Opened::TooMany);
         bench.check(9999, "1:200 1:200");
         assert!(matches!(bench.outbox.open_stream(8, &Reid::copy_from(&[3])), Opened::New(_)));
+    }
+
+    #[test]
+    fn an_answer_that_comes_behind_a_draining_is_not_counted_by_it() {
+        let mut bench = Bench::new();
+        let [a, b] = [1, 2].map(|reid| bench.begin(reid));
+        let mut out = Vec::new();
+        a.answer(ok());
+        let drained = bench.outbox.drain(9999, &mut out, Waker::noop());
+        b.answer(ok());
+        assert_eq!((drained.answered, drained.more, out.len()), (1, false, 1));
+        let drained = bench.outbox.drain(9999, &mut out, Waker::noop());
+        assert_eq!((drained.answered, drained.more, out.len()), (2, false, 2));
     }
 
     #[test]
