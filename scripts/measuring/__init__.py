@@ -1,0 +1,1 @@
+"""What scripts/bench is made of. Standard library only, as binaries.py and wire.py beside it."""
