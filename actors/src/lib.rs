@@ -30,3 +30,9 @@ pub use protocol::{
 pub use session::{Session, SessionSummary, Turn, WrongRequests};
 pub use settings::{Settings, Sync};
 pub use state::{Ending, OutboxLimits, Outgoing};
+
+/// Inner parts, for `benches` only: nothing here is kept stable.
+#[doc(hidden)]
+pub mod bench_support {
+    pub use crate::state::{Opened, Outbox, Reid, Reply, Responder, StreamId, Tree};
+}

@@ -6,6 +6,8 @@
 //! differs is the `framing`. The embedded door is driven by somebody else's actix-web server.
 
 mod admission;
+#[doc(hidden)]
+pub mod bench_support;
 pub mod close;
 mod connection;
 mod direct;

@@ -24,4 +24,5 @@ pub use reid::Reid;
 pub use reply::{Outgoing, Reply};
 pub use resource::{Delivery, Link, ResourceState, ValueCell};
 pub use responder::Responder;
+pub use stream::{Opened, StreamId};
 pub use tree::{Directory, Found, Node, NotMade, Tree};
