@@ -233,7 +233,8 @@ fn all_layers_report_their_problems_together() {
             "--port: server.port = -1: expected a number from 0 to 65535",
             "--set: x.y: unknown key, expected a key of one of [server], [socket], \
              [websocket], [tcp], [unix], [tls], [session], \
-             [stream], [outbox], [mailbox], [resource], [link], [limits], [snapshot], [shutdown], [log], \
+             [stream], [outbox], [mailbox], [resource], [link], [limits], [snapshot], \
+             [shutdown], [log], \
              [auth]",
             "--set: link.buffer = 0: expected a number from 1 to 65536",
         ],

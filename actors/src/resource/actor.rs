@@ -93,7 +93,7 @@ impl Resource {
         if self.handled.is_multiple_of(MESSAGES_PER_TURN) {
             context.wait(GiveWay { given: false });
         }
-        // The actor holds its shared part for as long as it lives; the guard needs it beside `self`.
+        // The guard needs it beside `self`.
         let shared = Arc::clone(&self.shared);
         guarded(&shared.counters, "resource", || {
             let delivery = body(self);

@@ -292,8 +292,8 @@ impl Session {
 }
 
 impl Session {
-    /// Ends the session: its streams are gone and its place is free. Nothing else may be asked of it
-    /// but what it did.
+    /// Ends the session: its streams are gone and its place is free. Nothing else may be asked of
+    /// it but what it did.
     pub fn end(&mut self) {
         self.shared.counters.requests.add(self.begun - self.counted);
         self.counted = self.begun;

@@ -715,9 +715,9 @@ mod tests {
         a.answer(ok());
         let drained = bench.outbox.drain(9999, &mut out, Waker::noop());
         b.answer(ok());
-        assert_eq!((drained.answered, drained.more, out.len()), (1, false, 1));
+        assert_eq!((drained.tally.answered, drained.more, out.len()), (1, false, 1));
         let drained = bench.outbox.drain(9999, &mut out, Waker::noop());
-        assert_eq!((drained.answered, drained.more, out.len()), (2, false, 2));
+        assert_eq!((drained.tally.answered, drained.more, out.len()), (2, false, 2));
     }
 
     #[test]
