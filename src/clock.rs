@@ -26,8 +26,9 @@ static START: LazyLock<Instant> = LazyLock::new(Clock::now);
 impl Moment {
     /// The last millisecond that is over.
     pub fn now() -> Self {
-        let millis = Clock::now().saturating_duration_since(*START).as_millis();
-        Moment(NonZeroU64::MIN.saturating_add(u64::try_from(millis).unwrap_or(u64::MAX)))
+        let time = Clock::now().saturating_duration_since(*START);
+        let millis = time.as_secs().saturating_mul(1000) + u64::from(time.subsec_millis());
+        Moment(NonZeroU64::MIN.saturating_add(millis))
     }
 
     /// The first moment by which so much time is over.

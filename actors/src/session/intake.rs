@@ -222,7 +222,10 @@ impl Session {
         match self.shared.resource(&path).filter(|_| verb.is_about_value()) {
             None => Ok((verb, Subject::Path(path))),
             Some(entry) => {
-                if let Some(field) = request.path.filter(|field| field.len() <= PATH_BYTES_KEPT) {
+                // A stream is asked for once.
+                if let Some(field) = request.path.filter(|field| field.len() <= PATH_BYTES_KEPT)
+                    && verb != Verb::Stream
+                {
                     self.known.remember(field, Place { path, entry: Arc::clone(&entry) });
                 }
                 Ok((verb, Subject::Resource(entry)))

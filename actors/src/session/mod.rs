@@ -175,6 +175,14 @@ impl Session {
     /// How many more messages the session takes now. A door stops reading at 0 and asks again
     /// after the next turn.
     pub fn room(&mut self) -> usize {
+        if self.tally.answered == self.begun
+            && self.tally.replies_bytes == 0
+            && self.backlog.is_empty()
+            && self.stuck.is_none()
+        {
+            // Nothing is on its way, as nearly always for who only listens.
+            return self.shared.settings.requests_max;
+        }
         // The last look may be too old in either direction: requests may have been answered since,
         // and their answers wait to be sent.
         if self.begun - self.tally.answered >= REQUESTS_BETWEEN_LOOKS || self.known_room() == 0 {

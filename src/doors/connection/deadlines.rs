@@ -152,14 +152,14 @@ impl Deadlines {
         task: &mut Context<'_>,
     ) -> Option<Due> {
         let mut due = None;
-        let now = Moment::now();
-        if now >= self.wakes {
+        if self.timer.is_elapsed() {
+            let now = Moment::now();
             due = self.due(settings, now, &look());
             self.set_timer(now);
         } else if std::mem::take(&mut self.added)
             && self.next().is_some_and(|next| next < self.wakes)
         {
-            self.set_timer(now);
+            self.set_timer(Moment::now());
         }
         while std::mem::take(&mut self.unpolled) && self.timer.as_mut().poll(task).is_ready() {
             self.set_timer(Moment::now());

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, ActorFuture, AsyncContext};
+use actix::{Actor, ActorContext, ActorState};
 use actix_web::rt::net::ActixStream;
 use actix_web::rt::time::{Sleep, sleep};
 use fanal_actors::{Session, guarded};
@@ -115,10 +115,8 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
             retry: None,
             state: State::Open,
         };
-        Connection::create(|context| {
-            context.spawn(Drive);
-            connection
-        });
+        let context = Driven { state: ActorState::Started };
+        actix_web::rt::spawn(Run { connection, context });
     }
 
     /// One poll. Returns whether the connection has ended.
@@ -378,7 +376,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
 const LINGER_READS: usize = 4;
 
 impl<T: ActixStream + 'static, F: Framing> Actor for Connection<T, F> {
-    type Context = actix::Context<Self>;
+    type Context = Driven;
 
     fn started(&mut self, _: &mut Self::Context) {
         log::info!("session {} opened from {}", self.session.number(), self.admission);
@@ -421,23 +419,52 @@ pub fn end(session: &mut Session, reason: &CloseReason, from: &mut Admission, op
     );
 }
 
-/// Drives the connection at each poll of the actor. It spawns nothing into the context, which would
-/// poll it again at once, for ever.
-struct Drive;
+/// The context of a connection. It has no mailbox, because nothing is ever sent to a connection:
+/// what it has to say to its client is in its outbox, and what it waits for is the socket, the
+/// outbox or a deadline. That saves a fifth of our time for an update, and a quarter of a KiB.
+pub struct Driven {
+    state: ActorState,
+}
 
-impl<T: ActixStream + 'static, F: Framing> ActorFuture<Connection<T, F>> for Drive {
+impl ActorContext for Driven {
+    fn stop(&mut self) {
+        if matches!(self.state, ActorState::Started | ActorState::Running) {
+            self.state = ActorState::Stopping;
+        }
+    }
+
+    fn terminate(&mut self) {
+        self.state = ActorState::Stopped;
+    }
+
+    fn state(&self) -> ActorState {
+        self.state
+    }
+}
+
+/// A connection as a task of its thread.
+struct Run<T: ActixStream + 'static, F: Framing> {
+    connection: Connection<T, F>,
+    context: Driven,
+}
+
+impl<T: ActixStream + 'static, F: Framing> Future for Run<T, F> {
     type Output = ();
 
-    fn poll(
-        self: Pin<&mut Self>,
-        connection: &mut Connection<T, F>,
-        context: &mut actix::Context<Connection<T, F>>,
-        task: &mut Context<'_>,
-    ) -> Poll<()> {
-        let ended = SCRATCH.with_borrow_mut(|scratch| connection.drive(scratch, task));
-        if ended {
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
+        let Run { connection, context } = self.get_mut();
+        if context.state() == ActorState::Started {
+            connection.started(context);
+            context.state = ActorState::Running;
+        }
+        if SCRATCH.with_borrow_mut(|scratch| connection.drive(scratch, task)) {
             context.stop();
         }
-        Poll::Pending
+        if context.state() == ActorState::Running {
+            return Poll::Pending;
+        }
+        context.terminate();
+        connection.stopped(context);
+        Poll::Ready(())
     }
 }
