@@ -29,7 +29,16 @@ def request(reid, verb, path, payload=None):
     """A request in a frame. A mask of zeros leaves the bytes as they are."""
     message = pack({"REID": reid, "AUTH": {"USER": "u", "TOKEN": "t"}, "VERB": verb, "PATH": path,
                     "META": {}, "PAYL": payload})
-    return struct.pack(">BBQI", 0x82, 0xff, len(message), 0) + message
+    return frame_header(len(message)) + message
+
+
+def frame_header(length):
+    """A length has to take the shortest of its three forms (RFC 6455, 5.2)."""
+    if length < 126:
+        return struct.pack(">BBI", 0x82, 0x80 | length, 0)
+    if length < 1 << 16:
+        return struct.pack(">BBHI", 0x82, 0xfe, length, 0)
+    return struct.pack(">BBQI", 0x82, 0xff, length, 0)
 
 
 class Client:

@@ -86,6 +86,8 @@ def judged(result, log):
     for name in ("server_crashed", "bad_answers", "failed", "conns_lost"):
         if result.get(name):
             raise Failed("%s: %s; %s" % (name, result[name], last_line(log)))
+    if not result.get("msgs_per_s"):
+        raise Failed("nothing came within the measured time: the machine was busy elsewhere")
     return result
 
 

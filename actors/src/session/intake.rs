@@ -34,6 +34,10 @@ pub(super) struct Known {
     /// The first path: most sessions have only one.
     first: Option<(Box<[u8]>, Place)>,
     /// More paths, by their encoded bytes.
+    #[expect(
+        clippy::box_collection,
+        reason = "few sessions have any: a pointer, not an empty map"
+    )]
     more: Option<Box<HashMap<Box<[u8]>, Place>>>,
     /// The last request for a value.
     familiar: Option<Box<Familiar>>,
