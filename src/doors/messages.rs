@@ -38,13 +38,17 @@ impl Framing for Messages {
             self.handed_out = false;
             self.message = Vec::new();
         }
-        let (taken, whole) = self.boundary.advance(bytes).map_err(|fault| {
+        // One byte over the limit is enough to know; what is wrong behind it does not matter, and
+        // would be seen or not as the network cuts the bytes.
+        let most = self.message_bytes_max.saturating_sub(self.message.len()).saturating_add(1);
+        let look = bytes.get(..most).unwrap_or(bytes);
+        let (taken, whole) = self.boundary.advance(look).map_err(|fault| {
             CloseReason::ProtocolError(match fault {
                 Fault::UnusedByte => "a message had the byte c1, which MessagePack does not use",
                 _ => "what came was no request: one is a MessagePack map",
             })
         })?;
-        if self.message.len().saturating_add(taken) > self.message_bytes_max {
+        if taken >= most {
             return Err(CloseReason::MessageTooBig);
         }
         let piece = bytes.get(..taken).unwrap_or_default();
@@ -111,6 +115,9 @@ mod tests {
         check(&[b"GET / HTTP"], &[], Err(CloseReason::ProtocolError(no_map)));
         check(&[&[0x80, 0xc0]], &[&[0x80]], Err(CloseReason::ProtocolError(no_map)));
         check(&[&[0x81, 1, 0xa9], &[0; 9]], &[], Err(CloseReason::MessageTooBig));
+        let wrong_behind: &[u8] = &[0x82, 1, 0xa6, 0, 0, 0, 0, 0, 0, 0xc1];
+        check(&[wrong_behind], &[], Err(CloseReason::MessageTooBig));
+        check(&[&wrong_behind[..9], &[0xc1]], &[], Err(CloseReason::MessageTooBig));
         check(&[&[0x81, 1, 0xa5, 0, 0, 0, 0, 0]], &[&[0x81, 1, 0xa5, 0, 0, 0, 0, 0]], Ok(()));
     }
 }

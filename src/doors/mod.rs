@@ -32,6 +32,13 @@ use ipnet::IpNet;
 use admission::Gate;
 pub use direct::serve as serve_direct;
 pub use embedded::{WebsocketSession, routes};
+// The framings are for tests and fuzz targets alone.
+#[doc(hidden)]
+pub use frames::Frames;
+#[doc(hidden)]
+pub use framing::{Framing, Incoming};
+#[doc(hidden)]
+pub use messages::Messages;
 pub use socket::{listen, listen_unix, prepare as prepare_socket};
 pub use stream::{serve_tcp, serve_unix};
 pub use tls::load as load_tls;
