@@ -118,11 +118,11 @@ impl WebsocketSession {
 
     /// One poll: reads what the session has room for, lets it work, writes what it has.
     fn drive(&mut self, context: &mut SessionContext, task: &mut Context<'_>) {
+        let mut held_back = false;
         if self.closing.is_none() && self.leaving.is_none() {
-            self.read(context, task);
+            held_back = self.read(context, task);
         }
         if self.closing.is_none() {
-            let held_back = self.session.room() == 0;
             let done = self.turn(context, task);
             if held_back && self.session.room() > 0 {
                 task.waker().wake_by_ref();
@@ -151,13 +151,18 @@ impl WebsocketSession {
         }
     }
 
-    /// Reads messages while the session has room for them.
-    fn read(&mut self, context: &mut SessionContext, task: &mut Context<'_>) {
+    /// Reads messages while the session has room for them. Returns whether it ended for want of
+    /// room: what there is to read wakes nobody then.
+    fn read(&mut self, context: &mut SessionContext, task: &mut Context<'_>) -> bool {
         let mut taken = 0;
-        while self.session.room() > 0 && self.leaving.is_none() {
+        while self.leaving.is_none() {
+            if self.session.room() == 0 {
+                return true;
+            }
             if taken > self.door.settings.read_buffer_bytes {
                 // There may be more; others have their turn first.
-                return task.waker().wake_by_ref();
+                task.waker().wake_by_ref();
+                break;
             }
             if self.unread.is_empty() {
                 match Pin::new(&mut self.payload).poll_next(task) {
@@ -165,13 +170,14 @@ impl WebsocketSession {
                     Poll::Ready(Some(Ok(chunk))) => self.unread = chunk.into(),
                     Poll::Ready(None | Some(Err(_))) => {
                         self.leaving = Some((CloseReason::Broken, Clock::now()));
-                        return;
+                        break;
                     }
                 }
             }
             self.deadlines.heard();
             taken += self.take(context);
         }
+        false
     }
 
     /// Hands the messages that came to the session while it has room. Returns how many bytes that

@@ -60,6 +60,9 @@ pub struct Connection<T, F> {
     /// Bytes that were read and for which the session had no room.
     unread: Vec<u8>,
     unsent: Unsent,
+    /// Reading ended for want of room. What there is to read wakes nobody then, so whoever finds
+    /// room again has to.
+    held_back: bool,
     /// A pong waits in `unsent`; nothing is read until it is gone, or pongs would pile up.
     pong_waits: bool,
     deadlines: Deadlines,
@@ -110,6 +113,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
             opened: now,
             unread: received.to_vec(),
             unsent: Unsent::default(),
+            held_back: false,
             pong_waits: false,
             deadlines: Deadlines::new(&door.settings, F::PINGS),
             retry: None,
@@ -171,13 +175,18 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
         let bytes_max = self.door.settings.read_buffer_bytes;
         input.resize(bytes_max.max(self.unread.len()), 0);
         let mut taken = 0;
-        while self.may_read() && matches!(self.state, State::Open) {
+        self.held_back = false;
+        while matches!(self.state, State::Open) {
+            if !self.may_read() {
+                self.held_back = true;
+                return;
+            }
             if taken >= bytes_max {
                 // There may be more; others have their turn first.
                 return task.waker().wake_by_ref();
             }
             let count = match self.read_some(input, task) {
-                Read::Nothing => break,
+                Read::Nothing => return,
                 Read::Bytes(count) => count,
                 Read::End => return self.leave(CloseReason::Broken),
             };
@@ -258,7 +267,6 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
     fn turn(&mut self, output: &mut Output, task: &mut Context<'_>) {
         let blocked = !self.unsent.is_empty();
         let budget = if blocked { 0 } else { self.door.settings.write_buffer_bytes };
-        let had_room = self.session.room() > 0;
         let session = &mut self.session;
         let turn = guarded(self.door.broker.counters(), "session", || {
             session.turn(budget, task.waker(), |message| output.push::<F>(message))
@@ -269,7 +277,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
         };
         self.write(output, task);
         let more = turn.more && self.unsent.is_empty();
-        if more || (!had_room && self.session.room() > 0) {
+        if more || (self.held_back && self.may_read()) {
             task.waker().wake_by_ref();
         }
         self.retry = if turn.retry { Some(Box::pin(sleep(RETRY_PAUSE))) } else { None };
