@@ -1,5 +1,6 @@
 //! `websocket.pong_timeout`: a client that does not answer pings.
 
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::websocket::{BINARY, CONTINUATION, PING, PONG};
@@ -7,8 +8,8 @@ use crate::support::{ClientOptions, Frame, Server, WireFrame, int, nil};
 use crate::{assert_closed, assert_quiet, frames_for, large, malformed, missing, small};
 
 const INTERVAL: Duration = Duration::from_millis(200);
-const TIMEOUT: Duration = Duration::from_millis(500);
-const SETTINGS: &str = "websocket.ping_interval = \"200ms\"\nwebsocket.pong_timeout = \"500ms\"";
+const TIMEOUT: Duration = Duration::from_secs(1);
+const SETTINGS: &str = "websocket.ping_interval = \"200ms\"\nwebsocket.pong_timeout = \"1s\"";
 
 /// A client answers no ping but sends these bytes at each, again and again: it lives on.
 #[track_caller]
@@ -34,12 +35,20 @@ fn whatever_comes_is_a_sign_of_life() {
     let first = fragment(BINARY);
     let next = vec![fragment(CONTINUATION); 1000];
     let bytes: Vec<Vec<u8>> = request.iter().map(|byte| vec![*byte]).collect();
-    check_life("a request", std::slice::from_ref(&request));
-    check_life("a wrong request", &[WireFrame::new(BINARY, malformed().encode()).encode()]);
-    check_life("a ping", &[WireFrame::new(PING, *b"x").encode()]);
-    check_life("a pong that answers nothing", &[WireFrame::new(PONG, *b"x").encode()]);
-    check_life("a fragment", &[vec![first], next].concat());
-    check_life("a byte of a request", &bytes);
+    let wrong = WireFrame::new(BINARY, malformed().encode()).encode();
+    let signs = [
+        ("a request", vec![request]),
+        ("a wrong request", vec![wrong]),
+        ("a ping", vec![WireFrame::new(PING, *b"x").encode()]),
+        ("a pong that answers nothing", vec![WireFrame::new(PONG, *b"x").encode()]),
+        ("a fragment", [vec![first], next].concat()),
+        ("a byte of a request", bytes),
+    ];
+    thread::scope(|scope| {
+        for (what, bytes) in &signs {
+            scope.spawn(|| check_life(what, bytes));
+        }
+    });
 }
 
 #[test]
@@ -84,7 +93,7 @@ fn without_a_timeout_nobody_has_to_answer_pings() {
 #[test]
 fn the_clock_starts_when_the_ping_is_written() {
     let server =
-        Server::start_with("websocket.ping_interval = \"1s\"\nwebsocket.pong_timeout = \"300ms\"");
+        Server::start_with("websocket.ping_interval = \"1s\"\nwebsocket.pong_timeout = \"800ms\"");
     let (mut writer, mut slow) = (server.client(), server.client_with(small()));
     writer.expect("POST", &["a"], large(0), 201);
     slow.send("STREAM", &["a"], nil());

@@ -200,7 +200,7 @@ fn forward(
 fn a_reader_behind_a_slow_link_converges_on_the_last_value_and_costs_little() {
     // 400 KB a second, for values of which a second brings many times as much.
     let mut server = Server::start_with(
-        "outbox.stall_timeout = \"1s\"\nwebsocket.ping_interval = \"200ms\"\n\
+        "outbox.stall_timeout = \"2s\"\nwebsocket.ping_interval = \"200ms\"\n\
          websocket.pong_timeout = \"2s\"",
     );
     let mut witness = Witness::of(&server);

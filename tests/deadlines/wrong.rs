@@ -126,6 +126,8 @@ fn only_wrong_ones_for_so_long_are_answered_and_then_the_connection_is_closed() 
                 Some(Frame::Message(message)) => {
                     assert_eq!(crate::support::Answer::parse(&message).rnum, rnum);
                 }
+                // A busy machine answers later.
+                None => assert!(began.elapsed() < TIMEOUT + SLACK, "{request:?} is let pass"),
                 other => panic!("{request:?} was answered by {other:?}"),
             }
         };
