@@ -21,7 +21,7 @@ use actix_service::{fn_service, map_config};
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::body::BoxBody;
 use actix_web::dev::{AppConfig, ServiceResponse};
-use actix_web::rt::net::{ActixStream, TcpStream};
+use actix_web::rt::net::TcpStream;
 use actix_web::rt::time::timeout;
 use actix_web::{App, HttpResponse, web};
 use rustls::ServerConfig;
@@ -30,6 +30,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::connection::Connection;
 use super::frames::Frames;
 use super::handshake::{admit, is_route};
+use super::transport::Transport;
 use super::{Door, pages, socket};
 
 /// How long a client has to send the head of its HTTP request, and its TLS handshake.
@@ -67,7 +68,7 @@ pub fn serve(
 type Pages = BoxServiceFactory<(), Request, ServiceResponse, actix_web::Error, ()>;
 type Upgrades<T> = BoxServiceFactory<(), (Request, Framed<T, Codec>), (), actix_web::Error, ()>;
 
-fn http<T: ActixStream + 'static>(
+fn http<T: Transport>(
     door: &Arc<Door>,
     address: SocketAddr,
     prepare: impl Fn(&T) + 'static,
@@ -93,11 +94,7 @@ fn http<T: ActixStream + 'static>(
 }
 
 /// Makes the connection of an upgrade, or answers why not.
-async fn upgrade<T: ActixStream + 'static>(
-    door: Arc<Door>,
-    request: Request,
-    mut framed: Framed<T, Codec>,
-) {
+async fn upgrade<T: Transport>(door: Arc<Door>, request: Request, mut framed: Framed<T, Codec>) {
     if !is_route(&door, request.path()) {
         return refuse(framed, pages::no_such_path(&door.settings)).await;
     }
@@ -115,7 +112,7 @@ async fn upgrade<T: ActixStream + 'static>(
     Connection::launch(parts.io, frames, session, &door, admission, &parts.read_buf);
 }
 
-async fn send<T: ActixStream>(
+async fn send<T: Transport>(
     framed: &mut Framed<T, Codec>,
     message: Message<(Response<()>, BodySize)>,
 ) -> std::io::Result<()> {
@@ -124,7 +121,7 @@ async fn send<T: ActixStream>(
 }
 
 /// Sends an answer and ends the connection, once the client has it.
-async fn refuse<T: ActixStream>(mut framed: Framed<T, Codec>, response: HttpResponse) {
+async fn refuse<T: Transport>(mut framed: Framed<T, Codec>, response: HttpResponse) {
     let (response, body) = response.map_into_boxed_body().into_parts();
     let mut response: Response<()> = Response::from(response.set_body(())).map_body(|_, ()| ());
     response.head_mut().set_connection_type(actix_http::ConnectionType::Close);

@@ -21,6 +21,7 @@ mod pages;
 mod socket;
 mod stream;
 mod tls;
+mod transport;
 
 use std::net::IpAddr;
 use std::sync::Arc;

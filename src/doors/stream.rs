@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 
 use actix_server::ServerBuilder;
 use actix_service::fn_service;
-use actix_web::rt::net::{ActixStream, TcpStream, UnixStream};
+use actix_web::rt::net::{TcpStream, UnixStream};
 use fanal_actors::{Response, Rnum, encode_response};
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connection::Connection;
 use super::messages::Messages;
+use super::transport::Transport;
 use super::{Door, socket};
 
 /// How long a refused client has to take its answer.
@@ -73,12 +74,7 @@ pub fn serve_unix(
 }
 
 /// Makes a connection, or says why not.
-async fn enter<T: ActixStream + 'static>(
-    door: &Arc<Door>,
-    io: T,
-    address: Option<IpAddr>,
-    from: String,
-) {
+async fn enter<T: Transport>(door: &Arc<Door>, io: T, address: Option<IpAddr>, from: String) {
     let admission = match door.gate.admit(door.broker.counters(), address, from) {
         Ok(admission) => admission,
         Err(turned) => return refuse(io, turned.0).await,
@@ -92,7 +88,7 @@ async fn enter<T: ActixStream + 'static>(
 }
 
 /// Sends a last message, 503, and ends the connection once the client has it.
-async fn refuse<T: ActixStream>(mut io: T, text: &str) {
+async fn refuse<T: Transport>(mut io: T, text: &str) {
     let rnum = Rnum::ServiceUnavailable;
     let response = Response { reid: &[0xc0], rnum, payload: None, warning: Some(text.trim_end()) };
     let mut bytes = Vec::new();

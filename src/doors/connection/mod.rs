@@ -15,7 +15,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorState};
-use actix_web::rt::net::ActixStream;
 use actix_web::rt::time::{Sleep, sleep};
 use fanal_actors::{Session, guarded};
 use tokio::io::ReadBuf;
@@ -24,6 +23,7 @@ use super::Door;
 use super::admission::Admission;
 use super::close::CloseReason;
 use super::framing::{Framing, Incoming};
+use super::transport::Transport;
 use crate::clock::{Clock, Instant};
 use deadlines::{Deadlines, Due, Look};
 use output::{Output, Unsent};
@@ -93,7 +93,7 @@ enum Read {
     Bytes(usize),
 }
 
-impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
+impl<T: Transport, F: Framing> Connection<T, F> {
     /// Starts the actor of a connection on this thread. `received` came with what opened it.
     pub fn launch(
         io: T,
@@ -383,7 +383,7 @@ impl<T: ActixStream + 'static, F: Framing> Connection<T, F> {
 /// Reads of one turn from a connection that is being closed.
 const LINGER_READS: usize = 4;
 
-impl<T: ActixStream + 'static, F: Framing> Actor for Connection<T, F> {
+impl<T: Transport, F: Framing> Actor for Connection<T, F> {
     type Context = Driven;
 
     fn started(&mut self, _: &mut Self::Context) {
@@ -451,12 +451,12 @@ impl ActorContext for Driven {
 }
 
 /// A connection as a task of its thread.
-struct Run<T: ActixStream + 'static, F: Framing> {
+struct Run<T: Transport, F: Framing> {
     connection: Connection<T, F>,
     context: Driven,
 }
 
-impl<T: ActixStream + 'static, F: Framing> Future for Run<T, F> {
+impl<T: Transport, F: Framing> Future for Run<T, F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {

@@ -10,10 +10,10 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use actix_web::rt::net::ActixStream;
 use fanal_actors::{Outgoing, Value, encode_after_payload, encode_before_payload};
 
 use crate::doors::framing::Framing;
+use crate::doors::transport::{HUGE_BYTES, Transport};
 
 /// Values of at least so many bytes are not copied.
 const LARGE_BYTES: usize = 8 * 1024;
@@ -38,6 +38,8 @@ pub struct Unsent {
     pieces: VecDeque<Piece>,
     /// The transport has bytes of its own that are yet to go out.
     unflushed: bool,
+    /// The transport was told to expect huge values.
+    huge: bool,
 }
 
 struct Piece {
@@ -90,7 +92,7 @@ impl Output {
     ///
     /// # Errors
     /// If the socket is broken.
-    pub fn write<T: ActixStream>(
+    pub fn write<T: Transport>(
         &mut self,
         io: &mut T,
         unsent: &mut Unsent,
@@ -102,7 +104,12 @@ impl Output {
         let (sent, total) = if self.large.is_empty() {
             (write_one(io, task, &self.bytes), self.bytes.len())
         } else {
-            let large: usize = self.large.iter().map(|(_, value)| value.size_bytes()).sum();
+            let sizes = self.large.iter().map(|(_, value)| value.size_bytes());
+            if !unsent.huge && sizes.clone().any(|size| size >= HUGE_BYTES) {
+                unsent.huge = true;
+                io.expect_huge();
+            }
+            let large: usize = sizes.sum();
             (write_all(io, task, || self.segments()), self.bytes.len() + large)
         };
         if let Ok(sent) = sent {
@@ -171,7 +178,7 @@ impl Unsent {
     ///
     /// # Errors
     /// If the socket is broken.
-    pub fn write<T: ActixStream>(
+    pub fn write<T: Transport>(
         &mut self,
         io: &mut T,
         task: &mut Context<'_>,
@@ -206,7 +213,7 @@ impl Unsent {
 }
 
 /// Writes bytes until all are gone or the socket takes no more; returns how many it took.
-fn write_one<T: ActixStream>(
+fn write_one<T: Transport>(
     io: &mut T,
     task: &mut Context<'_>,
     bytes: &[u8],
@@ -226,7 +233,7 @@ fn write_one<T: ActixStream>(
 }
 
 /// Writes segments until all are gone or the socket takes no more; returns how many bytes it took.
-fn write_all<'s, T: ActixStream, I: Iterator<Item = &'s [u8]>>(
+fn write_all<'s, T: Transport, I: Iterator<Item = &'s [u8]>>(
     io: &mut T,
     task: &mut Context<'_>,
     segments: impl Fn() -> I,
