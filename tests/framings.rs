@@ -18,7 +18,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use check::{Outcome, Seen, check_boundary, check_frames, check_messages};
+use check::{Outcome, Seen, check_boundary, check_frames, check_messages, in_pieces};
 use support::WireFrame;
 use support::websocket::{BINARY, CLOSE, CONTINUATION, PING, PONG};
 
@@ -101,6 +101,14 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
             WireFrame { fin, rsv, opcode, mask, announced_bytes, payload }.encode()
         },
     )
+}
+
+#[test]
+fn the_pieces_of_a_fuzzer_are_its_stream() {
+    for input in [&b""[..], b"\x01", b"abc\x00", b"abc\x02", b"abc\xff"] {
+        let (bytes, pieces) = in_pieces(input);
+        assert_eq!((bytes.len(), pieces.concat()), (input.len().max(1) - 1, bytes.to_vec()));
+    }
 }
 
 proptest! {

@@ -19,6 +19,12 @@ pub enum Seen {
 /// All that came of these pieces, and the fault that ended it, if one did.
 pub type Outcome = (Vec<Seen>, Option<CloseReason>);
 
+/// The input of a fuzzer: a stream, and its pieces of the size that the last byte says.
+pub fn in_pieces(input: &[u8]) -> (&[u8], Vec<&[u8]>) {
+    let Some((size, bytes)) = input.split_last() else { return (input, Vec::new()) };
+    (bytes, bytes.chunks(usize::from(*size).max(1)).collect())
+}
+
 /// Reads WebSocket frames in pieces and in one, which has to be the same, and returns it.
 pub fn check_frames(bytes: &[u8], pieces: &[&[u8]]) -> Outcome {
     check(|| Frames::new(MESSAGE_BYTES_MAX), bytes, pieces)
