@@ -161,8 +161,9 @@ impl Deadlines {
         {
             self.set_timer(Moment::now());
         }
-        while std::mem::take(&mut self.unpolled) && self.timer.as_mut().poll(task).is_ready() {
-            self.set_timer(Moment::now());
+        if std::mem::take(&mut self.unpolled) && self.timer.as_mut().poll(task).is_ready() {
+            // Its time came while it was set: looked at in the next turn.
+            task.waker().wake_by_ref();
         }
         due
     }
