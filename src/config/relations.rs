@@ -1,6 +1,7 @@
 //! What values must be in relation to each other. Each is right on its own by now.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use super::keys::{self, AuthMode, Config};
 use super::problem::{About, Origin, Origins, Problem};
@@ -12,7 +13,7 @@ pub(super) fn check(
     doubtful: &BTreeSet<&'static str>,
 ) -> Vec<Problem> {
     let judge = Judge { config, origins, doubtful, problems: Vec::new() };
-    judge.open_door().open_tcp().tls().users().problems
+    judge.open_doors().tls().users().problems
 }
 
 struct Judge<'a> {
@@ -24,29 +25,23 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     /// A server that trusts everybody must not be reachable by everybody, unless that is meant.
-    fn open_door(self) -> Self {
-        let auth = &self.config.auth;
-        // `::ffff:127.0.0.1` is loopback too, in the clothes of IPv6.
-        let reachable = !self.config.server.bind.to_canonical().is_loopback();
-        let open = auth.mode == AuthMode::AllowAll && !auth.insecure && reachable;
-        self.complain(
-            open,
-            &["server.bind", "auth.mode", "auth.insecure"],
-            "with auth.mode = \"allow_all\" everybody who reaches this address could read and \
-             write everything: expected a loopback address such as 127.0.0.1 or auth.mode = \
-             \"users\", or auth.insecure = true if that is meant",
+    fn open_doors(self) -> Self {
+        let (server, tcp) = (&self.config.server, &self.config.tcp);
+        self.open_door("server.bind", server.bind, true).open_door(
+            "tcp.bind",
+            tcp.bind,
+            tcp.enabled,
         )
     }
 
-    /// The same for the port without WebSocket.
-    fn open_tcp(self) -> Self {
+    fn open_door(self, key: &'static str, bind: IpAddr, enabled: bool) -> Self {
         let auth = &self.config.auth;
-        let tcp = &self.config.tcp;
-        let reachable = tcp.enabled && !tcp.bind.to_canonical().is_loopback();
+        // `::ffff:127.0.0.1` is loopback too, in the clothes of IPv6.
+        let reachable = enabled && !bind.to_canonical().is_loopback();
         let open = auth.mode == AuthMode::AllowAll && !auth.insecure && reachable;
         self.complain(
             open,
-            &["tcp.bind", "auth.mode", "auth.insecure"],
+            &[key, "auth.mode", "auth.insecure"],
             "with auth.mode = \"allow_all\" everybody who reaches this address could read and \
              write everything: expected a loopback address such as 127.0.0.1 or auth.mode = \
              \"users\", or auth.insecure = true if that is meant",
