@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::websocket::{BINARY, PING, PONG};
-use crate::support::{ClientOptions, Request, Server, TcpClient, WireFrame, int, nil};
+use crate::support::{ClientOptions, Request, Server, StreamClient, WireFrame, int, nil};
 use crate::{assert_closed, assert_quiet, malformed};
 
 const IDLE: Duration = Duration::from_millis(800);
@@ -93,12 +93,12 @@ fn on_the_tcp_door_the_last_message_says_408() {
     let settings = "tcp.enabled = true\ntcp.port = 0\nsession.idle_timeout = \"800ms\"";
     let mut server = Server::start_with(settings);
     let opened = Instant::now();
-    let mut client = TcpClient::connect(server.tcp_port());
+    let mut client = StreamClient::tcp(server.tcp_port());
     client.send(&Request::new("GET", &["missing"]));
-    assert_eq!(client.next_answer().unwrap().rnum, 404);
-    let last = client.next_answer().unwrap();
+    assert_eq!(client.next_answer().rnum, 404);
+    let last = client.next_answer();
     assert_eq!((last.rnum, last.reid), (408, nil()));
-    assert_eq!(client.next_answer(), None);
+    assert_eq!(client.next_message(), None);
     assert!(opened.elapsed() >= IDLE);
     assert_eq!(server.stop_and_count(["connections_closed_idle"]), [1]);
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::websocket::{BINARY, PING};
-use crate::support::{Frame, Request, Server, TcpClient, WireFrame, nil, text};
+use crate::support::{Frame, Request, Server, StreamClient, WireFrame, nil, text};
 use crate::{assert_closed, assert_quiet, frames_for, malformed, missing};
 
 const TIMEOUT: Duration = Duration::from_millis(600);
@@ -110,11 +110,11 @@ fn without_a_timeout_nobody_has_to_ask() {
 fn on_the_tcp_door_the_last_message_says_401() {
     let mut server = Server::start_with(&format!("{SETTINGS}\ntcp.enabled = true\ntcp.port = 0"));
     let opened = Instant::now();
-    let mut client = TcpClient::connect(server.tcp_port());
+    let mut client = StreamClient::tcp(server.tcp_port());
     client.send_raw(&missing().encode()[..5]);
-    let last = client.next_answer().unwrap();
+    let last = client.next_answer();
     assert_eq!((last.rnum, last.reid), (401, nil()));
-    assert_eq!(client.next_answer(), None);
+    assert_eq!(client.next_message(), None);
     assert!(opened.elapsed() >= TIMEOUT);
     assert_eq!(server.stop_and_count(["connections_closed_unproven"]), [1]);
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::websocket::{BINARY, PONG};
-use crate::support::{Client, Frame, Request, Server, TcpClient, WireFrame, int, nil};
+use crate::support::{Client, Frame, Request, Server, StreamClient, WireFrame, int, nil};
 use crate::{SLACK, frames_for, malformed, missing};
 
 const MAX: usize = 5;
@@ -205,13 +205,13 @@ fn on_the_tcp_door_the_last_message_says_403() {
     let mut server = Server::start_with(&format!(
         "tcp.enabled = true\ntcp.port = 0\nsession.wrong_requests_max = {MAX}"
     ));
-    let mut client = TcpClient::connect(server.tcp_port());
+    let mut client = StreamClient::tcp(server.tcp_port());
     for _ in 0..MAX {
         client.send(&malformed());
-        assert_eq!(client.next_answer().unwrap().rnum, 400);
+        assert_eq!(client.next_answer().rnum, 400);
     }
-    let last = client.next_answer().unwrap();
+    let last = client.next_answer();
     assert_eq!((last.rnum, last.reid), (403, nil()));
-    assert_eq!(client.next_answer(), None);
+    assert_eq!(client.next_message(), None);
     assert_eq!(server.stop_and_count(["connections_closed_wrong"]), [1]);
 }

@@ -23,7 +23,6 @@ mod program;
 pub mod random;
 pub mod server;
 pub mod stream;
-pub mod tcp;
 pub mod websocket;
 pub mod witness;
 
@@ -34,7 +33,6 @@ pub use message::{Answer, Request, array, bin, int, nil, text, to_bytes};
 pub use random::Random;
 pub use server::Server;
 pub use stream::StreamClient;
-pub use tcp::TcpClient;
 pub use websocket::{Frame, WireFrame};
 pub use witness::Witness;
 

@@ -76,6 +76,10 @@ impl StreamClient {
         sent.unwrap_or_else(|error| panic!("sending {} failed: {error}", hex(bytes)));
     }
 
+    pub fn send(&mut self, request: &Request) {
+        self.send_raw(&request.encode());
+    }
+
     /// Sends a request and waits for its answer, which has to have this RNUM.
     #[track_caller]
     pub fn expect(
@@ -102,14 +106,14 @@ impl StreamClient {
     /// The next message. Panics at the end.
     #[track_caller]
     pub fn next_answer(&mut self) -> Answer {
-        self.next().unwrap_or_else(|| panic!("awaited a message, but the connection ended"))
+        self.next_message().unwrap_or_else(|| panic!("awaited a message, but the connection ended"))
     }
 
     /// All messages until the end, which has to be behind a whole one.
     #[track_caller]
     pub fn rest(&mut self) -> Vec<Answer> {
         let mut answers = Vec::new();
-        while let Some(answer) = self.next() {
+        while let Some(answer) = self.next_message() {
             answers.push(answer);
         }
         answers
@@ -117,7 +121,7 @@ impl StreamClient {
 
     /// The next message, or `None` at the end, which has to be behind a whole one.
     #[track_caller]
-    fn next(&mut self) -> Option<Answer> {
+    pub fn next_message(&mut self) -> Option<Answer> {
         loop {
             if let Some(message) = take_message(&mut self.received) {
                 return Some(Answer::parse(&message));
