@@ -1,15 +1,19 @@
 //! Connections: the actor of one connection that drives its socket itself, whatever the framing.
 //!
 //! Each poll of the actor is one [`Connection::drive`]: write what the socket did not take before,
-//! read what the session has room for, let it work, write what it has. Reading goes through memory
+//! read what the session has room for, let it work, say what it has. Reading goes through memory
 //! of the thread, and so does writing, so a quiet connection owns no buffer. One turn reads and
-//! writes a bounded number of bytes; then others on the thread have theirs.
+//! writes a bounded number of bytes; then others on the thread have theirs. What connections have
+//! to say is sent in rounds (`output`), by a task of the thread that is woken behind them.
 
 pub mod deadlines;
 mod output;
+mod rounds;
+mod wire;
 
 use std::cell::RefCell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -26,7 +30,9 @@ use super::framing::{Framing, Incoming};
 use super::transport::Transport;
 use crate::clock::{Clock, Instant};
 use deadlines::{Deadlines, Due, Look};
-use output::{Output, Unsent};
+use output::Output;
+use rounds::{SCRATCH, Scratch};
+use wire::Wire;
 
 /// Pause before a request that found a full mailbox is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(1);
@@ -38,20 +44,9 @@ const LINGER_QUIET: Duration = Duration::from_millis(250);
 /// User names in the log are cut here.
 const LOGGED_USER_CHARS: usize = 64;
 
-thread_local! {
-    /// Memory that is read into and encoded into. One connection of a thread uses it at a time.
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
-}
-
-#[derive(Default)]
-struct Scratch {
-    input: Vec<u8>,
-    output: Output,
-}
-
 /// The actor of one connection.
 pub struct Connection<T, F> {
-    io: T,
+    wire: Rc<RefCell<Wire<T>>>,
     framing: F,
     session: Session,
     door: Arc<Door>,
@@ -59,11 +54,10 @@ pub struct Connection<T, F> {
     opened: Instant,
     /// Bytes that were read and for which the session had no room.
     unread: Vec<u8>,
-    unsent: Unsent,
     /// Reading ended for want of room. What there is to read wakes nobody then, so whoever finds
     /// room again has to.
     held_back: bool,
-    /// A pong waits in `unsent`; nothing is read until it is gone, or pongs would pile up.
+    /// A pong waits on the wire; nothing is read until it is gone, or pongs would pile up.
     pong_waits: bool,
     deadlines: Deadlines,
     retry: Option<Pin<Box<Sleep>>>,
@@ -105,14 +99,13 @@ impl<T: Transport, F: Framing> Connection<T, F> {
     ) {
         let now = Clock::now();
         let connection = Connection {
-            io,
+            wire: Rc::new(RefCell::new(Wire::new(io))),
             framing,
             session,
             door: Arc::clone(door),
             admission,
             opened: now,
             unread: received.to_vec(),
-            unsent: Unsent::default(),
             held_back: false,
             pong_waits: false,
             deadlines: Deadlines::new(&door.settings, F::PINGS),
@@ -120,12 +113,13 @@ impl<T: Transport, F: Framing> Connection<T, F> {
             state: State::Open,
         };
         let context = Driven { state: ActorState::Started };
+        rounds::provide_sender();
         actix_web::rt::spawn(Run { connection, context });
     }
 
     /// One poll. Returns whether the connection has ended.
     fn drive(&mut self, scratch: &mut Scratch, task: &mut Context<'_>) -> bool {
-        self.write_unsent(task);
+        self.write_unsent();
         if matches!(self.state, State::Open) {
             self.read(scratch, task);
         }
@@ -139,11 +133,16 @@ impl<T: Transport, F: Framing> Connection<T, F> {
         matches!(self.state, State::Ended(_))
     }
 
-    fn write_unsent(&mut self, task: &mut Context<'_>) {
-        let blocked = !self.unsent.is_empty();
-        match self.unsent.write(&mut self.io, task) {
+    /// Writes what the socket did not take before.
+    fn write_unsent(&mut self) {
+        let mut wire = self.wire.borrow_mut();
+        let blocked = !wire.is_empty();
+        let outcome = wire.write();
+        let is_empty = wire.is_empty();
+        drop(wire);
+        match outcome {
             Err(_) => self.state = State::Ended(Box::new(self.reason_or(CloseReason::Broken))),
-            Ok(_) if self.unsent.is_empty() => {
+            Ok(_) if is_empty => {
                 if blocked {
                     self.deadlines.unblocked();
                     self.pong_waits = false;
@@ -153,11 +152,20 @@ impl<T: Transport, F: Framing> Connection<T, F> {
         }
     }
 
-    fn write(&mut self, output: &mut Output, task: &mut Context<'_>) {
-        if output.write(&mut self.io, &mut self.unsent, task).is_err() {
-            self.state = State::Ended(Box::new(self.reason_or(CloseReason::Broken)));
-        } else {
-            self.write_unsent(task);
+    /// Whether the socket took everything that was sent.
+    fn is_sent(&self) -> bool {
+        self.wire.borrow().is_empty()
+    }
+
+    /// Ends what this connection has to say. It is sent with what others say; at once where the
+    /// connection is at its end, and so has to know what became of it.
+    fn finish(&mut self, output: &mut Output) {
+        let said = output.finish(&self.wire);
+        if output.is_full() || (said && !matches!(self.state, State::Open)) {
+            output.send();
+        }
+        if !matches!(self.state, State::Open | State::Ended(_)) {
+            self.write_unsent();
         }
     }
 
@@ -198,7 +206,7 @@ impl<T: Transport, F: Framing> Connection<T, F> {
 
     /// Whether there is room for what a message would lead to.
     fn may_read(&mut self) -> bool {
-        self.session.room() > 0 && (!self.pong_waits || self.unsent.is_empty())
+        self.session.room() > 0 && (!self.pong_waits || self.is_sent())
     }
 
     /// Bytes that are there already, or else from the socket.
@@ -211,7 +219,7 @@ impl<T: Transport, F: Framing> Connection<T, F> {
             return Read::Bytes(unread.len());
         }
         let mut buffer = ReadBuf::new(input);
-        match Pin::new(&mut self.io).poll_read(task, &mut buffer) {
+        match Pin::new(self.wire.borrow_mut().io()).poll_read(task, &mut buffer) {
             Poll::Pending => Read::Nothing,
             Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                 Read::Bytes(buffer.filled().len())
@@ -243,13 +251,13 @@ impl<T: Transport, F: Framing> Connection<T, F> {
                         return self.leave(CloseReason::InternalError);
                     }
                 }
-                Some(Incoming::Ping(payload)) if self.unsent.is_empty() => {
+                Some(Incoming::Ping(payload)) if self.wire.borrow().is_empty() => {
                     F::pong(payload, output.signs());
                 }
                 Some(Incoming::Ping(payload)) => {
                     let mut pong = Vec::new();
                     F::pong(payload, &mut pong);
-                    self.unsent.push(&pong);
+                    self.wire.borrow_mut().push(&pong);
                     self.pong_waits = true;
                 }
                 Some(Incoming::Close(code)) => return self.leave(CloseReason::Client(code)),
@@ -265,18 +273,18 @@ impl<T: Transport, F: Framing> Connection<T, F> {
 
     /// Lets the session begin what waits, and writes what it has.
     fn turn(&mut self, output: &mut Output, task: &mut Context<'_>) {
-        let blocked = !self.unsent.is_empty();
+        let blocked = !self.is_sent();
         let budget = if blocked { 0 } else { self.door.settings.write_buffer_bytes };
         let session = &mut self.session;
         let turn = guarded(self.door.broker.counters(), "session", || {
             session.turn(budget, task.waker(), |message| output.push::<F>(message))
         });
         let Some(turn) = turn else {
-            output.clear();
-            return self.close(CloseReason::InternalError, output, task);
+            output.forget();
+            return self.close(CloseReason::InternalError, output);
         };
-        self.write(output, task);
-        let more = turn.more && self.unsent.is_empty();
+        self.finish(output);
+        let more = turn.more && self.is_sent();
         if more || (self.held_back && self.may_read()) {
             task.waker().wake_by_ref();
         }
@@ -293,14 +301,14 @@ impl<T: Transport, F: Framing> Connection<T, F> {
         if let State::Leaving(ending) = &self.state {
             // Whoever leaves gets the answers to what came before.
             let waited = Clock::now().saturating_duration_since(ending.began);
-            if (turn.done && self.unsent.is_empty()) || waited > self.door.settings.close_timeout {
+            if (turn.done && self.is_sent()) || waited > self.door.settings.close_timeout {
                 let reason = ending.reason.clone();
-                self.close(reason, output, task);
+                self.close(reason, output);
             } else {
                 self.deadlines.linger(LINGER_TICK);
             }
         } else if let Some(ending) = turn.ending {
-            self.close(ending.into(), output, task);
+            self.close(ending.into(), output);
         }
     }
 
@@ -314,32 +322,32 @@ impl<T: Transport, F: Framing> Connection<T, F> {
             held_back,
         };
         match self.deadlines.poll(&self.door.settings, look, task) {
-            Some(Due::Ping) if self.unsent.is_empty() => {
+            Some(Due::Ping) if self.is_sent() => {
                 F::ping(output.signs());
-                self.write(output, task);
+                self.finish(output);
                 self.deadlines.pinged(&self.door.settings);
             }
             Some(Due::Close(CloseReason::Stalled)) => {
                 self.state = State::Ended(Box::new(self.reason_or(CloseReason::Stalled)));
             }
-            Some(Due::Close(reason)) => self.close(reason, output, task),
+            Some(Due::Close(reason)) => self.close(reason, output),
             Some(Due::Ping) | None => {}
         }
     }
 
     /// Says why, and begins to wait for the peer to end the connection.
-    fn close(&mut self, reason: CloseReason, output: &mut Output, task: &mut Context<'_>) {
+    fn close(&mut self, reason: CloseReason, output: &mut Output) {
         if matches!(self.state, State::Closing(_) | State::Ended(_)) {
             return;
         }
         let now = Clock::now();
         F::close(&reason, output.signs());
         self.state = State::Closing(Box::new(Ending { reason, began: now, heard: now }));
-        if self.unsent.is_empty() {
-            self.write(output, task);
+        if self.is_sent() {
+            self.finish(output);
         } else {
-            self.unsent.push(output.signs());
-            output.clear();
+            self.wire.borrow_mut().push(output.said());
+            output.forget();
         }
     }
 
@@ -361,7 +369,7 @@ impl<T: Transport, F: Framing> Connection<T, F> {
                 }
             }
         }
-        let sent = self.unsent.is_empty();
+        let sent = self.is_sent();
         let State::Closing(ending) = &mut self.state else { return };
         if heard {
             ending.heard = now;
@@ -370,8 +378,7 @@ impl<T: Transport, F: Framing> Connection<T, F> {
         let quiet = now.saturating_duration_since(ending.heard) > LINGER_QUIET;
         let late = now.saturating_duration_since(ending.began) > self.door.settings.close_timeout;
         if late || (gone && (sent || !by_client)) || (sent && (by_client || quiet)) {
-            // Says so on a connection that has an end of its own, as TLS does.
-            let _ = Pin::new(&mut self.io).poll_shutdown(task);
+            self.wire.borrow_mut().shut_down();
             self.state = State::Ended(Box::new(ending.reason.clone()));
         } else {
             self.deadlines.linger(LINGER_TICK);
@@ -462,6 +469,7 @@ impl<T: Transport, F: Framing> Future for Run<T, F> {
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
         let Run { connection, context } = self.get_mut();
         if context.state() == ActorState::Started {
+            connection.wire.borrow_mut().connect(task.waker());
             connection.started(context);
             context.state = ActorState::Running;
         }
