@@ -19,6 +19,8 @@
 mod admission;
 #[path = "deadlines/crowd.rs"]
 mod crowd;
+#[path = "deadlines/half_open.rs"]
+mod half_open;
 #[path = "deadlines/idle.rs"]
 mod idle;
 #[path = "deadlines/pong.rs"]
