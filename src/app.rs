@@ -17,7 +17,7 @@ use crate::doors::{
     Door, DoorSettings, listen, listen_unix, load_tls, serve_direct, serve_tcp, serve_unix,
 };
 use crate::store::FileStore;
-use crate::{accounts, auth, descriptors, logging};
+use crate::{accounts, auth, descriptors, logging, preload};
 
 /// How long a peer has to answer a close frame before its connection is ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,7 +47,8 @@ pub fn run(loaded: &Loaded) -> anyhow::Result<()> {
     let store = FileStore::open(config.snapshot.path.clone())?;
     actix_web::rt::System::new().block_on(async {
         let (credentials, policy) = auth::from_config(&config.auth);
-        let broker = Broker::start(settings(config), policy, credentials, Arc::new(store))?;
+        let wanted = preload::from_config(config)?;
+        let broker = Broker::start(settings(config), policy, credentials, Arc::new(store), wanted)?;
         let server = serve(listeners, config, tls, broker.clone())?;
         let handle = server.handle();
         let running = actix_web::rt::spawn(server);

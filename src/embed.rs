@@ -11,7 +11,7 @@ use fanal_actors::Broker;
 use crate::config::Config;
 use crate::doors::{Door, prepare_socket, routes};
 use crate::store::FileStore;
-use crate::{app, auth};
+use crate::{app, auth, preload};
 
 /// A broker that runs inside an actix-web application. Clones are the same broker.
 #[derive(Clone)]
@@ -31,7 +31,8 @@ pub struct Embedded {
 pub fn embed(config: Config) -> anyhow::Result<Embedded> {
     let store = FileStore::open(config.snapshot.path.clone())?;
     let (credentials, policy) = auth::from_config(&config.auth);
-    let broker = Broker::start(app::settings(&config), policy, credentials, Arc::new(store))?;
+    let (settings, wanted) = (app::settings(&config), preload::from_config(&config)?);
+    let broker = Broker::start(settings, policy, credentials, Arc::new(store), wanted)?;
     let door = Door::new(broker, app::door_settings(&config));
     Ok(Embedded { door, config: Arc::new(config) })
 }

@@ -13,6 +13,7 @@ mod descriptors;
 pub mod doors;
 mod embed;
 mod logging;
+mod preload;
 pub mod store;
 
 pub use embed::{Embedded, embed};

@@ -138,16 +138,23 @@ fn the_example_uncommented_gives_the_defaults_and_names_every_key() {
     let loaded = resolve(&uncommented_example(), &[], &[]).unwrap();
     assert_eq!(loaded.config, Config::default());
     let given: Vec<&str> = loaded.origins.given().map(|(key, _)| key).collect();
-    let mut expected: Vec<&str> = config::key_names().filter(|key| *key != "auth.users").collect();
+    let mut expected: Vec<&str> = config::key_names().filter(|key| !BLOCKS.contains(key)).collect();
     expected.sort_unstable();
     assert_eq!(given, expected);
 }
 
+/// Keys that are written in blocks.
+const BLOCKS: [&str; 2] = ["auth.users", "preload.resources"];
+
 #[test]
-fn the_users_of_the_example_are_good() {
+fn the_blocks_of_the_example_are_good() {
     let text = config::example().replace("#     ", "");
-    let users = good(&text).auth.users;
-    assert_eq!(users.iter().map(|user| user.name.as_str()).collect::<Vec<_>>(), ["ann", "bob"]);
+    let config = good(&text);
+    let users = config.auth.users.iter().map(|user| user.name.as_str());
+    assert_eq!(users.collect::<Vec<_>>(), ["ann", "bob"]);
+    let paths = config.preload.resources.iter().map(|declared| declared.path.as_str());
+    let expected = ["live", "user/{user}/model", "wall/brightness", "metrics"];
+    assert_eq!(paths.collect::<Vec<_>>(), expected);
 }
 
 #[test]
@@ -161,7 +168,7 @@ fn every_key_can_be_set_to_its_default_from_the_environment_and_by_flag() {
         };
         let (value, _) = value.split_once("  #").unwrap();
         let key = format!("{section}.{name}");
-        if key == "auth.users" {
+        if BLOCKS.contains(&&*key) {
             continue;
         }
         let variable = format!("FANAL_{}", key.replace('.', "_").to_uppercase());
@@ -235,7 +242,7 @@ fn all_layers_report_their_problems_together() {
              [websocket], [tcp], [unix], [tls], [session], \
              [stream], [outbox], [mailbox], [resource], [link], [limits], [snapshot], \
              [shutdown], [log], \
-             [auth]",
+             [preload], [auth]",
             "--set: link.buffer = 0: expected a number from 1 to 65536",
         ],
     );
@@ -648,6 +655,94 @@ fn everything_wrong_with_users_is_said_without_a_token() {
         "[[auth.users]]\nname = \"ann\"\ntoken = s3cret",
         &["fanal.toml:3: not valid TOML: string values must be quoted, expected literal string"],
     );
+}
+
+// ---- preload
+
+#[test]
+fn what_is_declared_is_read_and_shown() {
+    check_file(
+        "[[preload.resources]]\npath = \"a/b\"\nvalue = { x = [1, 2.5, \"t\"] }\n\
+         source = \"live\"\n[[preload.resources]]\npath = \"d\"\ndirectory = true\n\
+         [[preload.resources]]\npath = \"z\"\nzero_bytes = 0x10",
+        &[
+            "preload.resources.path = \"a/b\" # fanal.toml:1",
+            "preload.resources.value = { x = [1, 2.5, \"t\"] } # fanal.toml:1",
+            "preload.resources.source = \"live\" # fanal.toml:1",
+            "preload.resources.path = \"d\" # fanal.toml:5",
+            "preload.resources.directory = true # fanal.toml:5",
+            "preload.resources.path = \"z\" # fanal.toml:8",
+            "preload.resources.zero_bytes = 16 # fanal.toml:8",
+        ],
+    );
+}
+
+#[test]
+fn everything_wrong_with_what_is_declared_is_said() {
+    let path = "expected names separated by single slashes, such as \"live\" or \
+                \"user/{user}/model\"";
+    for (block, expected) in [
+        ("", "1: preload.resources: this block has no path, which each needs".to_owned()),
+        ("path = \"\"", format!("2: preload.resources.path = \"\": {path}")),
+        ("path = \"/a\"", format!("2: preload.resources.path = \"/a\": {path}")),
+        ("path = \"a//b\"", format!("2: preload.resources.path = \"a//b\": {path}")),
+        ("path = \"{usr}\"", format!("2: preload.resources.path = \"{{usr}}\": {path}")),
+        ("path = 5", format!("2: preload.resources.path = 5: {path}")),
+        ("path = \"a\"\nsource = \"b/\"", format!("3: preload.resources.source = \"b/\": {path}")),
+        (
+            "path = \"a\"\nsorce = \"b\"",
+            "3: preload.resources.sorce: unknown key, did you mean source?".to_owned(),
+        ),
+        (
+            "path = \"a\"\ndirectory = 1",
+            "3: preload.resources.directory = 1: expected true or false".to_owned(),
+        ),
+        (
+            "path = \"a\"\nzero_bytes = 0",
+            "3: preload.resources.zero_bytes = 0: expected a number of bytes from 1 to 16777216"
+                .to_owned(),
+        ),
+        (
+            "path = \"a\"\nvalue = 1\nzero_bytes = 1",
+            "1: preload.resources: expected value or zero_bytes, not both".to_owned(),
+        ),
+        (
+            "path = \"a\"\ndirectory = true\nvalue = 1",
+            "1: preload.resources: a directory has no value and follows nothing, expected \
+             directory = true with nothing but path"
+                .to_owned(),
+        ),
+    ] {
+        check_file(
+            &format!("[[preload.resources]]\n{block}"),
+            &[&format!("fanal.toml:{expected}")],
+        );
+    }
+    let blocks = "expected one block that starts with [[preload.resources]] for each resource";
+    for file in ["[preload]\nresources = 1", "[preload]\nresources = [1]"] {
+        check_file(file, &[&format!("fanal.toml:2: preload.resources: {blocks}")]);
+    }
+    check_set(
+        "preload.resources=[]",
+        "--set: preload.resources: can only be set in the file, as one block that starts with \
+         [[preload.resources]] for each resource",
+    );
+}
+
+#[test]
+fn a_place_for_each_user_takes_users() {
+    let declared = "[[preload.resources]]\npath = \"user/{user}\"\n";
+    let line = |rest: &str| {
+        format!("fanal.toml:1: preload.resources = [{{ path = \"user/{{user}}\" }}]: {rest}")
+    };
+    let none = "there are no users to take the place of {user}: expected at least one block \
+                [[auth.users]], or a path without {user}";
+    check_file(declared, &[&line(none)]);
+    let user = |name: &str| format!("[[auth.users]]\nname = \"{name}\"\ntoken = \"t\"\n");
+    assert!(resolve(&(declared.to_owned() + &user("ann")), &[], &[]).is_ok());
+    let slash = "a user whose name has a slash cannot take the place of {user}: expected names \
+                 without";
+    check_file(&(declared.to_owned() + &user("a/b")), &[&line(slash)]);
 }
 
 // ---- relations

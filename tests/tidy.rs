@@ -72,6 +72,7 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("src", "logging", &["config"]),
     ("src", "doors", &["config", "clock"]),
     ("src", "auth", &["config", "clock"]),
+    ("src", "preload", &["config"]),
     ("src", "store", &["config", "clock"]),
     ("src", "admin", &["config", "clock"]),
     ("src", "cli", &["config", "app"]),

@@ -8,12 +8,12 @@ use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use crate::access::Policy;
 use crate::counters::Counters;
 use crate::directory::Directory;
-use crate::ports::{Credentials, SaveReport, Store, StoreError, Throttle};
+use crate::ports::{ChangeKind, Credentials, SaveReport, Store, StoreError, Throttle};
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::Ending;
-use crate::supervisor::{Finish, Supervisor, restore};
+use crate::supervisor::{Finish, Supervisor, preload, restore};
 
 /// Why the broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +34,9 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Loads what the store has and starts the directory and the supervisor, each on a thread of
-    /// its own. Must be called in an actix system.
+    /// Loads what the store has, makes what is missing of the resources, directories and links that
+    /// are `wanted`, durably, and starts the directory and the supervisor, each on a thread of its
+    /// own. Must be called in an actix system.
     ///
     /// # Errors
     /// If the store cannot be used.
@@ -44,10 +45,16 @@ impl Broker {
         policy: Policy,
         credentials: Box<dyn Credentials>,
         store: Arc<dyn Store>,
+        wanted: Vec<ChangeKind>,
     ) -> Result<Self, StartError> {
         let loaded = store.load()?;
         let shared = Arc::new(Shared::new(settings, policy, credentials));
         restore(&shared, loaded);
+        let made = preload(&shared, wanted);
+        if !made.is_empty() {
+            store.append(&made)?;
+            log::info!("made {} resources, directories and links that were missing", made.len());
+        }
         let store_thread = Arbiter::new();
         let supervisor = {
             let shared = Arc::clone(&shared);

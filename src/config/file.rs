@@ -11,7 +11,7 @@ use super::draft::Draft;
 use super::keys::{self, SECTIONS, Section};
 use super::kind::{Kind, Raw};
 use super::problem::{About, Origin, Problem};
-use super::{show, suggest, users};
+use super::{preload, show, suggest, users};
 
 /// The file that is read when no other is named and this one exists.
 pub const DEFAULT_FILE: &str = "fanal.toml";
@@ -130,9 +130,16 @@ fn apply_section(
             ));
             continue;
         };
-        if matches!(key.kind, Kind::Users) {
-            users::apply(source, key, value, &origin, draft);
-            continue;
+        match key.kind {
+            Kind::Users => {
+                users::apply(source, key, value, &origin, draft);
+                continue;
+            }
+            Kind::Preload => {
+                preload::apply(source, key, value, &origin, draft);
+                continue;
+            }
+            _ => {}
         }
         let item_origin = |index: usize| match value.get_ref().as_array() {
             Some(items) => items

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
 use super::kind::{Kind, bytes, count, time};
+use super::preload::Declared;
 use super::show::Show;
 
 const KIB: u64 = 1024;
@@ -367,6 +368,15 @@ sections! {
 
         /// One line of text for people or one JSON object for machines per message.
         format: LogFormat = LogFormat::Text, Kind::Choice(&["text", "json"]);
+    }
+
+    /// What is there when the server starts.
+    preload: Preload {
+        /// What is made at every start if it is not there, with missing directories: a resource,
+        /// with its first value (`value`, or `zero_bytes` for so many zeros, else nil), or with
+        /// `directory = true` a directory. `source` is a resource that it follows from then on, as
+        /// by LINK. What is there keeps its value. `{user}` stands for each of the users below.
+        resources: Vec<Declared> = Vec::new(), Kind::Preload;
     }
 
     /// Who may read and write.

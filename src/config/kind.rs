@@ -42,6 +42,8 @@ pub(super) enum Kind {
     LogFilter,
     /// The table of users, which is read and checked in `users.rs`.
     Users,
+    /// What is there at the start, which is read and checked in `preload.rs`.
+    Preload,
 }
 
 /// How many of something.
@@ -83,6 +85,11 @@ impl Kind {
         matches!(self, Self::Networks | Self::Routes | Self::Origins)
     }
 
+    /// Whether it is written in blocks, which only a file has.
+    pub fn is_blocks(&self) -> bool {
+        matches!(self, Self::Users | Self::Preload)
+    }
+
     /// What is expected, to be read after the word "expected".
     pub fn expected(&self) -> String {
         match self {
@@ -121,6 +128,9 @@ impl Kind {
                  \"info,fanal::doors=debug\""
                 .to_owned(),
             Self::Users => "one block that starts with [[auth.users]] for each user".to_owned(),
+            Self::Preload => {
+                "one block that starts with [[preload.resources]] for each resource".to_owned()
+            }
         }
     }
 
@@ -204,7 +214,7 @@ impl Kind {
             Self::OptionalPath | Self::Text => !text.contains('\0'),
             Self::Mode => file_mode(text).is_some(),
             Self::LogFilter => is_log_filter(text),
-            Self::Flag | Self::Number { .. } | Self::Users => false,
+            Self::Flag | Self::Number { .. } | Self::Users | Self::Preload => false,
         }
     }
 

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::file::plain;
 use super::flags::ServerArgs;
 use super::keys::{self, Key};
-use super::kind::{Kind, Raw};
+use super::kind::Raw;
 use super::problem::{About, Origin, Problem};
 use super::suggest;
 
@@ -84,7 +84,7 @@ fn apply_setting(setting: &str, draft: &mut Draft) {
 }
 
 fn offer(key: &'static Key, raw: &Raw, origin: &Origin, draft: &mut Draft) {
-    if matches!(key.kind, Kind::Users) {
+    if key.kind.is_blocks() {
         let expected = key.kind.expected();
         let sentence = format!("{}: can only be set in the file, as {expected}", key.dotted);
         draft.reject(key, origin, sentence);

@@ -12,6 +12,7 @@ mod flags;
 mod keys;
 mod kind;
 mod layers;
+mod preload;
 mod problem;
 mod relations;
 mod render;
@@ -24,9 +25,11 @@ use std::path::PathBuf;
 pub use file::{DEFAULT_FILE, Source};
 pub use flags::ServerArgs;
 pub use keys::{
-    Auth, AuthMode, Config, Limits, Link, Log, LogFormat, Mailbox, Outbox, Resource, Server,
-    Session, Shutdown, Snapshot, SnapshotSync, Socket, Stream, Tcp, Tls, Unix, User, Websocket,
+    Auth, AuthMode, Config, Limits, Link, Log, LogFormat, Mailbox, Outbox, Preload, Resource,
+    Server, Session, Shutdown, Snapshot, SnapshotSync, Socket, Stream, Tcp, Tls, Unix, User,
+    Websocket,
 };
+pub use preload::{Declared, USER_PLACEHOLDER};
 pub use problem::{Origin, Origins, Problem, Problems};
 pub use render::{example, print};
 

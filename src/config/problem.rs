@@ -44,14 +44,20 @@ impl fmt::Display for Origin {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origins {
     pub(super) keys: BTreeMap<&'static str, Origin>,
-    /// The place of each `[[auth.users]]` block, in their order.
-    pub(super) users: Vec<Origin>,
+    /// For a key that is written in blocks, the place of each, in their order.
+    pub(super) blocks: BTreeMap<&'static str, Vec<Origin>>,
 }
 
 impl Origins {
     /// Where the value of a key such as `server.port` comes from.
     pub fn get(&self, key: &str) -> &Origin {
         self.keys.get(key).unwrap_or(&Origin::Default)
+    }
+
+    /// Where a block of a key such as `auth.users` comes from.
+    pub(super) fn block(&self, key: &str, index: usize) -> &Origin {
+        let block = self.blocks.get(key).and_then(|origins| origins.get(index));
+        block.unwrap_or_else(|| self.get(key))
     }
 
     /// The keys that were set by somebody and where, in alphabetical order.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::keys::{self, AuthMode, Config};
+use super::preload::Declared;
 use super::problem::{About, Origin, Origins, Problem};
 
 /// Everything that does not go together.
@@ -13,7 +14,7 @@ pub(super) fn check(
     doubtful: &BTreeSet<&'static str>,
 ) -> Vec<Problem> {
     let judge = Judge { config, origins, doubtful, problems: Vec::new() };
-    judge.open_doors().tls().users().problems
+    judge.open_doors().tls().users().preload().problems
 }
 
 struct Judge<'a> {
@@ -73,6 +74,25 @@ impl Judge<'_> {
             &["auth.mode", "auth.users"],
             "there are no users, so nobody could do anything: expected at least one block \
              [[auth.users]] with name and token in the file, or another auth.mode",
+        )
+    }
+
+    /// A place for each user takes users, whose names are names.
+    fn preload(self) -> Self {
+        let users = &self.config.auth.users;
+        let per_user = self.config.preload.resources.iter().any(Declared::is_per_user);
+        let no_users = per_user && users.is_empty();
+        let slashes = per_user && users.iter().any(|user| user.name.contains('/'));
+        self.complain(
+            no_users,
+            &["preload.resources", "auth.users"],
+            "there are no users to take the place of {user}: expected at least one block \
+             [[auth.users]], or a path without {user}",
+        )
+        .complain(
+            slashes,
+            &["preload.resources", "auth.users"],
+            "a user whose name has a slash cannot take the place of {user}: expected names without",
         )
     }
 

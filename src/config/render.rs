@@ -4,8 +4,9 @@
 use std::fmt::Write;
 
 use super::Loaded;
-use super::keys::{Config, Key, SECTIONS};
+use super::keys::{Config, Key, SECTIONS, User};
 use super::kind::Kind;
+use super::preload::Declared;
 use super::problem::Origin;
 use super::show::{HIDDEN, Show, quote};
 
@@ -42,6 +43,24 @@ const EXAMPLE_USERS: &str = "\
 #     token = \"another long random secret\"
 ";
 
+const EXAMPLE_PRELOAD: &str = "\
+#     [[preload.resources]]
+#     path = \"live\"
+#     source = \"user/ann/model\"
+#
+#     [[preload.resources]]
+#     path = \"user/{user}/model\"
+#     zero_bytes = 1176
+#
+#     [[preload.resources]]
+#     path = \"wall/brightness\"
+#     value = 80
+#
+#     [[preload.resources]]
+#     path = \"metrics\"
+#     directory = true
+";
+
 /// The text of `config.example.toml`.
 pub fn example() -> String {
     let defaults = Config::default();
@@ -53,8 +72,13 @@ pub fn example() -> String {
         for key in section.keys {
             text.push('\n');
             push_comment(&mut text, key.description);
-            if matches!(key.kind, Kind::Users) {
-                text.push_str(EXAMPLE_USERS);
+            let blocks = match key.kind {
+                Kind::Users => Some(EXAMPLE_USERS),
+                Kind::Preload => Some(EXAMPLE_PRELOAD),
+                _ => None,
+            };
+            if let Some(blocks) = blocks {
+                text.push_str(blocks);
                 continue;
             }
             let _ = writeln!(text, "# Expected: {}", key.kind.expected());
@@ -74,33 +98,43 @@ pub fn print(loaded: &Loaded, colour: bool) -> String {
         let header = format!("[{}]", section.name);
         text.push_str(&paint(&header, BOLD, colour));
         text.push('\n');
-        let has_blocks =
-            |key: &Key| matches!(key.kind, Kind::Users) && !loaded.config.auth.users.is_empty();
+        let has_blocks = |key: &Key| !blocks(key, &loaded.config).is_empty();
         let lines = section.keys.iter().filter(|key| !has_blocks(key)).map(|key| {
             let line = format!("{} = {}", key.name, (key.show)(&loaded.config));
             (line, loaded.origins.get(key.dotted))
         });
         push_lines(&mut text, &lines.collect::<Vec<_>>(), colour);
-        if section.keys.iter().any(has_blocks) {
-            push_users(&mut text, loaded, colour);
+        for key in section.keys {
+            push_blocks(&mut text, key, loaded, colour);
         }
     }
     text
 }
 
-fn push_users(text: &mut String, loaded: &Loaded, colour: bool) {
-    let fallback = loaded.origins.get("auth.users");
-    for (index, user) in loaded.config.auth.users.iter().enumerate() {
-        let origin = loaded.origins.users.get(index).unwrap_or(fallback);
+fn push_blocks(text: &mut String, key: &Key, loaded: &Loaded, colour: bool) {
+    for (index, fields) in blocks(key, &loaded.config).into_iter().enumerate() {
         text.push('\n');
-        text.push_str(&paint("[[auth.users]]", BOLD, colour));
+        text.push_str(&paint(&format!("[[{}]]", key.dotted), BOLD, colour));
         text.push('\n');
-        let lines = [
-            (format!("name = {}", user.name.show()), origin),
-            (format!("token = {}", quote(HIDDEN)), origin),
-            (format!("admin = {}", user.admin), origin),
-        ];
+        let origin = loaded.origins.block(key.dotted, index);
+        let lines: Vec<_> = fields.into_iter().map(|field| (field, origin)).collect();
         push_lines(text, &lines, colour);
+    }
+}
+
+/// The fields of each block of a key that is written in blocks.
+fn blocks(key: &Key, config: &Config) -> Vec<Vec<String>> {
+    let user = |user: &User| {
+        vec![
+            format!("name = {}", user.name.show()),
+            format!("token = {}", quote(HIDDEN)),
+            format!("admin = {}", user.admin),
+        ]
+    };
+    match key.kind {
+        Kind::Users => config.auth.users.iter().map(user).collect(),
+        Kind::Preload => config.preload.resources.iter().map(Declared::fields).collect(),
+        _ => Vec::new(),
     }
 }
 

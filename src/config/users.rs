@@ -40,7 +40,7 @@ pub(super) fn apply(
     }
     if !reader.faulty {
         draft.accept(key, Value::Array(users), origin.clone());
-        draft.origins.users = origins;
+        draft.origins.blocks.insert(key.dotted, origins);
     }
 }
 

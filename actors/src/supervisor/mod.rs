@@ -4,6 +4,7 @@
 //! in groups: all that are waiting go to disk with one flush. Snapshots are written by a helper
 //! thread, so that a long one delays no append and no request.
 
+mod preload;
 mod restore;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::atomic::Ordering;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use parking_lot::Mutex;
 
+pub use preload::preload;
 pub use restore::restore;
 
 use crate::guard::guarded;

@@ -1,0 +1,194 @@
+//! The `[[preload.resources]]` blocks of a configuration file.
+
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
+
+use super::draft::Draft;
+use super::file::{Source, plain};
+use super::keys::Key;
+use super::kind::Raw;
+use super::problem::Origin;
+use super::{show, suggest};
+
+/// What stands for the name of each user in turn.
+pub const USER_PLACEHOLDER: &str = "{user}";
+
+const FIELDS: &[&str] = &["path", "directory", "value", "zero_bytes", "source"];
+
+/// The largest value that can be asked for as so many zeros.
+const ZERO_BYTES_MAX: i64 = 16 * 1024 * 1024;
+
+/// One thing that is to be there when the broker starts.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    /// Where, as names separated by slashes; may contain [`USER_PLACEHOLDER`].
+    pub path: String,
+    /// Whether it is a directory and no resource.
+    #[serde(default)]
+    pub directory: bool,
+    /// The first value of the resource; nil without.
+    #[serde(default)]
+    pub value: Option<Value>,
+    /// So many zeros as the first value.
+    #[serde(default)]
+    pub zero_bytes: Option<u32>,
+    /// The path of a resource that it follows, as by LINK.
+    #[serde(default)]
+    pub source: Option<String>,
+}
+
+impl Declared {
+    /// Its fields as `name = value` in TOML.
+    pub(super) fn fields(&self) -> Vec<String> {
+        let mut fields = vec![format!("path = {}", show::quote(&self.path))];
+        if self.directory {
+            fields.push("directory = true".to_owned());
+        }
+        fields.extend(self.value.as_ref().map(|value| format!("value = {value}")));
+        fields.extend(self.zero_bytes.map(|count| format!("zero_bytes = {count}")));
+        fields.extend(self.source.as_ref().map(|path| format!("source = {}", show::quote(path))));
+        fields
+    }
+
+    /// Whether it is there once for each user.
+    pub fn is_per_user(&self) -> bool {
+        let source = self.source.as_deref().unwrap_or_default();
+        [&self.path, source].iter().any(|path| path.contains(USER_PLACEHOLDER))
+    }
+}
+
+impl show::Show for Declared {
+    fn show(&self) -> String {
+        format!("{{ {} }}", self.fields().join(", "))
+    }
+}
+
+/// Checks the blocks and takes them if all are good.
+pub(super) fn apply(
+    source: &Source,
+    key: &'static Key,
+    value: &Spanned<DeValue<'_>>,
+    origin: &Origin,
+    draft: &mut Draft,
+) {
+    let mut reader = Reader { source, key, draft, faulty: false };
+    let mut blocks = Vec::new();
+    let mut origins = Vec::new();
+    let unexpected = format!(": expected {}", key.kind.expected());
+    match value.get_ref() {
+        DeValue::Array(items) => {
+            for item in items {
+                let origin = source.origin(item.span().start);
+                match item.get_ref() {
+                    DeValue::Table(fields) => blocks.push(reader.block(fields, &origin)),
+                    _ => reader.reject(&origin, "", &unexpected),
+                }
+                origins.push(origin);
+            }
+        }
+        _ => reader.reject(origin, "", &unexpected),
+    }
+    if !reader.faulty {
+        draft.accept(key, Value::Array(blocks), origin.clone());
+        draft.origins.blocks.insert(key.dotted, origins);
+    }
+}
+
+struct Reader<'a> {
+    source: &'a Source,
+    key: &'static Key,
+    draft: &'a mut Draft,
+    faulty: bool,
+}
+
+impl Reader<'_> {
+    fn block(&mut self, fields: &DeTable<'_>, origin: &Origin) -> Value {
+        let mut block = Table::new();
+        for (name, value) in fields {
+            let place = self.source.origin(name.span().start);
+            let name = name.get_ref().as_ref();
+            if !FIELDS.contains(&name) {
+                let sentence = suggest::for_field(name, FIELDS);
+                self.reject(&place, &format!(".{}", plain(name)), &format!(": {sentence}"));
+                continue;
+            }
+            match check(name, value.get_ref()) {
+                Ok(value) => {
+                    block.insert(name.to_owned(), value);
+                }
+                Err(expected) => {
+                    let found = show::shorten(&Raw::from(value.get_ref()).show());
+                    let rest = format!(" = {found}: expected {expected}");
+                    self.reject(&place, &format!(".{name}"), &rest);
+                }
+            }
+        }
+        let has = |name: &str| fields.keys().any(|field| field.get_ref() == name);
+        if !has("path") {
+            self.reject(origin, "", ": this block has no path, which each needs");
+        }
+        let is_directory = block.get("directory").and_then(Value::as_bool).unwrap_or(false);
+        if is_directory && ["value", "zero_bytes", "source"].iter().any(|name| has(name)) {
+            let rest = ": a directory has no value and follows nothing, expected directory = true \
+                        with nothing but path";
+            self.reject(origin, "", rest);
+        }
+        if has("value") && has("zero_bytes") {
+            self.reject(origin, "", ": expected value or zero_bytes, not both");
+        }
+        Value::Table(block)
+    }
+
+    fn reject(&mut self, place: &Origin, field: &str, rest: &str) {
+        self.faulty = true;
+        self.draft.reject(self.key, place, format!("{}{field}{rest}", self.key.dotted));
+    }
+}
+
+/// The value of a field, or what is expected of it.
+fn check(name: &str, value: &DeValue<'_>) -> Result<Value, String> {
+    let checked = to_value(value);
+    match name {
+        "directory" => checked.filter(Value::is_bool).ok_or_else(|| "true or false".to_owned()),
+        "zero_bytes" => checked
+            .filter(|count| count.as_integer().is_some_and(|n| (1..=ZERO_BYTES_MAX).contains(&n)))
+            .ok_or_else(|| format!("a number of bytes from 1 to {ZERO_BYTES_MAX}")),
+        "value" => checked.ok_or_else(|| "a text, number, list or table, but no date".to_owned()),
+        _ => checked.filter(|path| path.as_str().is_some_and(is_path)).ok_or_else(|| {
+            format!(
+                "names separated by single slashes, such as \"live\" or \
+                 \"user/{USER_PLACEHOLDER}/model\""
+            )
+        }),
+    }
+}
+
+fn is_path(text: &str) -> bool {
+    let without = text.replace(USER_PLACEHOLDER, "u");
+    !without.contains(['{', '}']) && without.split('/').all(|name| !name.is_empty())
+}
+
+/// The parser bounds how deep a value is.
+fn to_value(value: &DeValue<'_>) -> Option<Value> {
+    Some(match value {
+        DeValue::String(text) => Value::String(text.as_ref().to_owned()),
+        DeValue::Boolean(flag) => Value::Boolean(*flag),
+        DeValue::Integer(number) => {
+            Value::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok()?)
+        }
+        DeValue::Float(number) => Value::Float(number.as_str().parse().ok()?),
+        DeValue::Array(items) => {
+            let items = items.iter().map(|item| to_value(item.get_ref()));
+            Value::Array(items.collect::<Option<_>>()?)
+        }
+        DeValue::Table(fields) => {
+            let fields = fields.iter().map(|(name, value)| {
+                Some((name.get_ref().as_ref().to_owned(), to_value(value.get_ref())?))
+            });
+            Value::Table(fields.collect::<Option<_>>()?)
+        }
+        DeValue::Datetime(_) => return None,
+    })
+}
