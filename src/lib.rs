@@ -14,6 +14,7 @@ pub mod doors;
 mod embed;
 mod logging;
 mod preload;
+pub mod snapshot;
 pub mod store;
 
 pub use embed::{Embedded, embed};

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use fanal::cli::{self, Cli, Command};
-use fanal::{app, config};
+use fanal::{app, config, snapshot};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
         Some(Command::PrintConfig(args)) => return cli::print_config::run(args),
         Some(Command::Demo(args)) => cli::demo::run(args),
         Some(Command::Watch(args)) => cli::watch::run(args),
+        Some(Command::Snapshot(command)) => return snapshot::run(command),
         None => match config::load(&cli.server, cli::environment()) {
             Ok(loaded) => app::run(&loaded),
             Err(problems) => return cli::check_config::fail(&problems),

@@ -76,6 +76,7 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("src", "store", &["config", "clock"]),
     ("src", "admin", &["config", "clock"]),
     ("src", "cli", &["config", "app"]),
+    ("src", "snapshot", &["config", "cli", "logging", "store"]),
     ("src", "app", EVERYTHING),
     ("src", "embed", EVERYTHING),
     ("src", "lib", EVERYTHING),

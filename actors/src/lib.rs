@@ -26,6 +26,7 @@ pub use guard::{guarded, is_guarded};
 pub use protocol::{
     AuthFields, Boundary, Fault, Limits, Name, Path, Refusal, Response, Rnum, SplitError,
     SplitRequest, Value, Verb, encode_after_payload, encode_before_payload, encode_response, split,
+    split_value,
 };
 pub use session::{Session, SessionSummary, Turn, WrongRequests};
 pub use settings::{Settings, Sync};

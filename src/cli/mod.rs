@@ -11,6 +11,7 @@ pub mod print_config;
 pub mod watch;
 
 use std::env;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -56,6 +57,22 @@ something to look at. Stop it with Ctrl-C.";
 const WATCH_HELP: &str = "\
 Connects to a running server and prints the value of one resource now and after each change. Stop \
 it with Ctrl-C.";
+
+const SNAPSHOT_HELP: &str = "\
+Looks at the files in which a server keeps its state, writes that state to a file, or brings one \
+in. The files are those that the server would use with the same flags: --data or --config name \
+them. Everything but import may be used while the server runs.";
+
+const EXPORT_HELP: &str = "\
+Writes the whole tree with its values and links to a file: as JSON if its name ends in .json, else \
+as a MessagePack snapshot. The server may run meanwhile; the file has every change that was \
+answered before, and values as of the last save (snapshot.interval).";
+
+const IMPORT_HELP: &str = "\
+Brings the content of a file into what is saved: JSON or a snapshot as written by export, or a \
+snapshot file of the original server beacon. Values of the file win over those that are there, and \
+nothing is removed, unless --replace is given. If anything is in conflict, nothing is done. The \
+server must be stopped, but for --dry-run.";
 
 /// A broker for live state: clients stream resources and always end on the last value.
 #[derive(Parser)]
@@ -104,6 +121,68 @@ pub enum Command {
         after_help = "Example: fanal watch user/demo/model --frames 10"
     )]
     Watch(WatchArgs),
+    /// Look at what is saved, carry it elsewhere, or bring it in.
+    #[command(
+        subcommand,
+        long_about = SNAPSHOT_HELP,
+        after_help = "Example: fanal snapshot export show.json --data ./data"
+    )]
+    Snapshot(SnapshotCommand),
+}
+
+/// What `fanal snapshot` can do.
+#[derive(Subcommand)]
+pub enum SnapshotCommand {
+    /// Show what is saved.
+    #[command(after_help = "Example: fanal snapshot info --data ./data")]
+    Info(ServerArgs),
+    /// Read every file to its end and say whether it is good; exits with 1 if one is not.
+    #[command(after_help = "Example: fanal snapshot verify --data ./data")]
+    Verify(ServerArgs),
+    /// Write what is saved to a file.
+    #[command(
+        long_about = EXPORT_HELP,
+        after_help = "Example: fanal snapshot export show.json --data ./data"
+    )]
+    Export(ExportArgs),
+    /// Bring what is in a file into what is saved.
+    #[command(
+        long_about = IMPORT_HELP,
+        after_help = "Example: fanal snapshot import show.json --dry-run --data ./data"
+    )]
+    Import(ImportArgs),
+}
+
+/// What `fanal snapshot export` is told.
+#[derive(Args, Clone)]
+pub struct ExportArgs {
+    /// The file to write; one that is there is replaced.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Where the data is.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// What `fanal snapshot import` is told.
+#[derive(Args, Clone)]
+pub struct ImportArgs {
+    /// The file to read.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Throw away what is saved instead of putting the file's content over it.
+    #[arg(long)]
+    pub replace: bool,
+
+    /// Say what would be done and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Where the data is.
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 /// What `fanal demo` is told. It has no `Debug`, which would show the token.

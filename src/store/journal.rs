@@ -207,7 +207,7 @@ fn load_segment(path: &FilePath, is_last: bool) -> Result<Vec<Change>, StoreErro
 }
 
 /// Sorts the changes, drops repeated ones, and reports those that are missing.
-fn in_order(mut changes: Vec<Change>, after: u64) -> Vec<Change> {
+pub(super) fn in_order(mut changes: Vec<Change>, after: u64) -> Vec<Change> {
     // Stable, so that of the same change in two segments the one in the newer segment is last.
     changes.sort_by_key(|change| change.sequence);
     let mut ordered: Vec<Change> = Vec::with_capacity(changes.len());

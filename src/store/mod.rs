@@ -57,7 +57,10 @@
 //! the same tree.
 
 mod codec;
+mod exchange;
 mod files;
+mod image;
+mod inspect;
 mod journal;
 mod msgpack;
 mod segment;
@@ -72,7 +75,10 @@ use std::path::{Path as FilePath, PathBuf};
 use fanal_actors::ports::{Change, Loaded, SaveReport, Snapshot, SnapshotItem, Store, StoreError};
 use parking_lot::Mutex;
 
+pub use self::exchange::{read_file, write_file};
 use self::files::{Files, When, create_directory, failed, lock, set_aside, sync_directory};
+pub use self::image::{Counts, Image, Merged};
+pub use self::inspect::{FileReport, Inspected, inspect};
 use self::journal::Journal;
 use self::snapshot::Found;
 
@@ -178,8 +184,8 @@ fn read_snapshot(path: &FilePath) -> Result<Found, StoreError> {
         Found::Beacon => {
             let aside = set_aside(path, "beacon")?;
             log::error!(
-                "{file} is a snapshot of the original server beacon, which fanal does not read: \
-                 it is kept as {}",
+                "{file} is a snapshot of the original server beacon: it is kept as {}, and \
+                 `fanal snapshot import` reads it",
                 aside.display()
             );
         }
