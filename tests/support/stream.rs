@@ -98,6 +98,31 @@ impl StreamClient {
         answer
     }
 
+    /// Sends a request and waits for its answer; `None` if the connection ends first, in whatever
+    /// way the end of a server looks like.
+    pub fn try_request(
+        &mut self,
+        verb: &str,
+        path: &[&str],
+        payl: impl Into<Vec<u8>>,
+    ) -> Option<Answer> {
+        let request = Request::new(verb, path).reid(int(self.next_reid)).payl(payl);
+        self.next_reid += 1;
+        self.socket.write_all(&request.encode()).ok()?;
+        loop {
+            if let Some(message) = take_message(&mut self.received) {
+                return Some(Answer::parse(&message));
+            }
+            let mut buffer = [0; 64 * 1024];
+            match self.socket.read(&mut buffer) {
+                Ok(0) => return None,
+                Ok(count) => self.received.extend(&buffer[..count]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("no answer: {verb}"),
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Says that nothing more will be sent; reading goes on.
     pub fn finish_sending(&mut self) {
         self.socket.finish_sending();
