@@ -8,16 +8,17 @@ use std::time::Duration;
 
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use anyhow::Context;
-use fanal_actors::{Broker, Limits, OutboxLimits, Settings, Sync, is_guarded};
+use fanal_actors::{
+    Broker, Class, ClassRule, Limits, OutboxLimits, Pattern, Settings, Sync, is_guarded,
+};
 use rustls::ServerConfig;
 use tokio::sync::Notify;
 
-use crate::config::{AuthMode, Config, DEFAULT_FILE, Loaded, SnapshotSync};
+use crate::config::{AuthMode, Config, DEFAULT_FILE, Loaded, StoreEngine, StoreSync};
 use crate::doors::{
     Door, DoorSettings, listen, listen_unix, load_tls, serve_direct, serve_tcp, serve_unix,
 };
-use crate::store::FileStore;
-use crate::{accounts, auth, descriptors, logging, preload};
+use crate::{accounts, admin, auth, control, descriptors, logging, preload, store};
 
 /// How long a peer has to answer a close frame before its connection is ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,11 +45,23 @@ pub fn run(loaded: &Loaded) -> anyhow::Result<()> {
     };
     let listeners = Listeners::open(config)?;
     let urls = listeners.urls(config)?;
-    let store = FileStore::open(config.snapshot.path.clone())?;
+    let store = store::open(config)?;
     actix_web::rt::System::new().block_on(async {
         let (credentials, policy) = auth::from_config(&config.auth);
         let wanted = preload::from_config(config)?;
-        let broker = Broker::start(settings(config), policy, credentials, Arc::new(store), wanted)?;
+        let broker = Broker::start(settings(config), policy, credentials, store, wanted)?;
+        let mut listeners = listeners;
+        if let Some(listener) = listeners.admin.take() {
+            actix_web::rt::spawn(admin::serve(listener, broker.clone())?);
+        }
+        if config.store.engine != StoreEngine::Memory {
+            // A path may be too long for a socket.
+            if let Err(error) = control::serve(&config.store.directory, broker.clone()) {
+                log::warn!(
+                    "{error:#}: `fanal snapshot` can look at the data of a stopped server only"
+                );
+            }
+        }
         let server = serve(listeners, config, tls, broker.clone())?;
         let handle = server.handle();
         let running = actix_web::rt::spawn(server);
@@ -66,8 +79,9 @@ pub fn run(loaded: &Loaded) -> anyhow::Result<()> {
             }
         };
         handle.stop(false).await;
+        // A socket that is left behind is replaced at the next start.
+        let _ = std::fs::remove_file(control::place(&config.store.directory));
         if !config.unix.path.as_os_str().is_empty() {
-            // A socket that is left behind is replaced at the next start.
             let _ = std::fs::remove_file(&config.unix.path);
         }
         running.abort();
@@ -91,8 +105,8 @@ pub(crate) async fn stop(broker: Broker, drain: Duration) -> anyhow::Result<()> 
         .counters()
         .all()
         .into_iter()
-        .filter(|(_, count)| *count > 0)
-        .map(|(name, count)| format!("{name} {count}"))
+        .filter(|(_, _, count)| *count > 0)
+        .map(|(name, _, count)| format!("{name} {count}"))
         .collect();
     log::info!("since the start: {}", counts.join(", "));
     Ok(())
@@ -103,6 +117,7 @@ struct Listeners {
     websocket: TcpListener,
     tcp: Option<TcpListener>,
     unix: Option<UnixListener>,
+    admin: Option<TcpListener>,
 }
 
 impl Listeners {
@@ -124,11 +139,15 @@ impl Listeners {
             let (owner, group) = (accounts::user(&unix.owner)?, accounts::group(&unix.group)?);
             Some(listen_unix(&unix.path, unix.mode_bits(), owner, group)?)
         };
-        let (server, tcp) = (&config.server, &config.tcp);
+        let (server, tcp, admin) = (&config.server, &config.tcp, &config.admin);
         Ok(Listeners {
             websocket: listen(server.bind, server.port, "--port")?,
             tcp: tcp.enabled.then(|| listen(tcp.bind, tcp.port, "tcp.port")).transpose()?,
             unix,
+            admin: admin
+                .enabled
+                .then(|| listen(admin.bind, admin.port, "admin.port"))
+                .transpose()?,
         })
     }
 
@@ -143,6 +162,10 @@ impl Listeners {
         if let Some(tcp) = &self.tcp {
             let address = tcp.local_addr().context("the socket has no address")?;
             urls.push(format!("tcp://{address}"));
+        }
+        if let Some(admin) = &self.admin {
+            let address = admin.local_addr().context("the socket has no address")?;
+            urls.push(format!("http://{address}/metrics"));
         }
         if self.unix.is_some() {
             urls.push(format!("unix:{}", config.unix.path.display()));
@@ -213,11 +236,24 @@ pub(crate) fn settings(config: &Config) -> Settings {
         mailbox_resource: config.mailbox.resource,
         mailbox_supervisor: config.mailbox.supervisor,
         snapshot_interval: config.snapshot.interval,
-        sync: match config.snapshot.sync {
-            SnapshotSync::Structure => Sync::Structure,
-            SnapshotSync::Interval => Sync::Interval,
+        backup_interval: config.store.backup_interval,
+        sync: match config.store.sync {
+            StoreSync::Structure => Sync::Structure,
+            StoreSync::All => Sync::All,
+            StoreSync::Interval => Sync::Interval,
         },
+        classes: class_rules(config),
+        resident_bytes_max: config.resource.resident_bytes_max,
     }
+}
+
+fn class_rules(config: &Config) -> Vec<ClassRule> {
+    let rules = |paths: &[String], class| -> Vec<ClassRule> {
+        paths.iter().map(|text| ClassRule { pattern: Pattern::new(text), class }).collect()
+    };
+    let mut classes = rules(&config.resource.event_paths, Class::Event);
+    classes.append(&mut rules(&config.resource.live_paths, Class::Live));
+    classes
 }
 
 /// What the doors need of the configuration.
@@ -262,11 +298,14 @@ fn greet(loaded: &Loaded, urls: &[String], nodes: usize) {
             config.auth.users.iter().filter(|user| user.admin).count()
         ),
     };
-    let data = format!(
-        "{}, saved every {}, {nodes} resources and directories loaded",
-        config.snapshot.path.display(),
-        humantime::format_duration(config.snapshot.interval),
-    );
+    let data = match config.store.engine {
+        StoreEngine::Memory => "in memory only (store.engine = memory)".to_owned(),
+        StoreEngine::Embedded | StoreEngine::File => format!(
+            "{}, saved every {}, {nodes} resources and directories loaded",
+            config.store.directory.display(),
+            humantime::format_duration(config.snapshot.interval),
+        ),
+    };
     let websocket = urls.iter().find(|url| url.ends_with("/websocket")).or(urls.first());
     let to = match websocket {
         Some(url) if url != "ws://127.0.0.1:3000/websocket" => format!(" --url {url}"),

@@ -10,8 +10,7 @@ use fanal_actors::Broker;
 
 use crate::config::Config;
 use crate::doors::{Door, prepare_socket, routes};
-use crate::store::FileStore;
-use crate::{app, auth, preload};
+use crate::{app, auth, preload, store};
 
 /// A broker that runs inside an actix-web application. Clones are the same broker.
 #[derive(Clone)]
@@ -29,10 +28,10 @@ pub struct Embedded {
 /// # Errors
 /// If the data cannot be used, or is in use.
 pub fn embed(config: Config) -> anyhow::Result<Embedded> {
-    let store = FileStore::open(config.snapshot.path.clone())?;
+    let store = store::open(&config)?;
     let (credentials, policy) = auth::from_config(&config.auth);
     let (settings, wanted) = (app::settings(&config), preload::from_config(&config)?);
-    let broker = Broker::start(settings, policy, credentials, Arc::new(store), wanted)?;
+    let broker = Broker::start(settings, policy, credentials, store, wanted)?;
     let door = Door::new(broker, app::door_settings(&config));
     Ok(Embedded { door, config: Arc::new(config) })
 }

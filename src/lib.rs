@@ -4,11 +4,13 @@
 //! is ARCHITECTURE.md.
 
 mod accounts;
+mod admin;
 pub mod app;
 mod auth;
 pub mod cli;
 mod clock;
 pub mod config;
+mod control;
 mod descriptors;
 pub mod doors;
 mod embed;

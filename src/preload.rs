@@ -1,9 +1,9 @@
 //! What the configuration wants to be there at the start, as the broker takes it.
 
 use fanal_actors::ports::ChangeKind;
-use fanal_actors::{Path, Value};
+use fanal_actors::{Class, Path, Value};
 
-use crate::config::{Config, Declared, USER_PLACEHOLDER};
+use crate::config::{Config, Declared, DeclaredClass, USER_PLACEHOLDER};
 
 /// Everything that is declared, once for each user where a path says so; links come last, so that
 /// the order of the blocks does not matter.
@@ -29,12 +29,25 @@ pub fn from_config(config: &Config) -> anyhow::Result<Vec<ChangeKind>> {
             nodes.push(if declared.directory {
                 ChangeKind::CreateDirectory { path }
             } else {
-                ChangeKind::CreateResource { path, value: value.clone() }
+                ChangeKind::CreateResource {
+                    path,
+                    number: 0,
+                    class: declared.class.map(class),
+                    value: value.clone(),
+                }
             });
         }
     }
     nodes.append(&mut links);
     Ok(nodes)
+}
+
+fn class(declared: DeclaredClass) -> Class {
+    match declared {
+        DeclaredClass::State => Class::State,
+        DeclaredClass::Live => Class::Live,
+        DeclaredClass::Event => Class::Event,
+    }
 }
 
 fn path(pattern: &str, user: &str) -> Path {

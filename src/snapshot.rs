@@ -6,13 +6,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
-use fanal_actors::ports::Store;
+use fanal_actors::ports::StoreError;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::{ExportArgs, ImportArgs, ServerArgs, SnapshotCommand, check_config, environment};
-use crate::config::{self, Config};
+use crate::config::{self, Config, StoreEngine};
+use crate::control;
 use crate::logging;
-use crate::store::{FileStore, Image, Inspected, inspect, read_file, write_file};
+use crate::store::{
+    EmbeddedSettings, EmbeddedStore, FileStore, Image, Inspected, SNAPSHOT_FILE, inspect,
+    inspect_embedded, read_file, write_file,
+};
+
+const NOTHING_SAVED: &str =
+    "nothing is saved with store.engine = \"memory\": name another engine in the configuration";
 
 /// Conflicts of an import that are shown.
 const CONFLICTS_SHOWN: usize = 20;
@@ -29,12 +36,11 @@ pub fn run(command: &SnapshotCommand) -> ExitCode {
         Err(code) => return code,
     };
     logging::start(&config.log);
-    let path = config.snapshot.path;
     let outcome = match command {
-        SnapshotCommand::Info(_) => info(path),
-        SnapshotCommand::Verify(_) => verify(path),
-        SnapshotCommand::Export(args) => export(path, args),
-        SnapshotCommand::Import(args) => import(path, args),
+        SnapshotCommand::Info(_) => info(&config),
+        SnapshotCommand::Verify(_) => verify(&config),
+        SnapshotCommand::Export(args) => export(&config, args),
+        SnapshotCommand::Import(args) => import(&config, args),
     };
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "fanal: {error:#}");
@@ -49,13 +55,12 @@ fn load(args: &ServerArgs) -> Result<Config, ExitCode> {
     }
 }
 
-fn info(path: PathBuf) -> anyhow::Result<ExitCode> {
-    let snapshot = path.display().to_string();
-    let inspected = looking(path)?;
+fn info(config: &Config) -> anyhow::Result<ExitCode> {
+    let inspected = looking(config)?;
     let counts = inspected.image.counts();
     let mut text = String::new();
     for (name, value) in [
-        ("snapshot", snapshot),
+        ("directory", config.store.directory.display().to_string()),
         ("last change", inspected.image.sequence().to_string()),
         ("directories", counts.directories.to_string()),
         ("resources", counts.resources.to_string()),
@@ -69,8 +74,8 @@ fn info(path: PathBuf) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn verify(path: PathBuf) -> anyhow::Result<ExitCode> {
-    let inspected = looking(path)?;
+fn verify(config: &Config) -> anyhow::Result<ExitCode> {
+    let inspected = looking(config)?;
     let bad = inspected.files.iter().filter(|file| !file.is_good).count();
     let mut text = files(&inspected);
     text.push_str(&match (inspected.files.len(), bad) {
@@ -105,8 +110,8 @@ fn files(inspected: &Inspected) -> String {
     text
 }
 
-fn export(path: PathBuf, args: &ExportArgs) -> anyhow::Result<ExitCode> {
-    let inspected = looking(path)?;
+fn export(config: &Config, args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let inspected = looking(config)?;
     if inspected.files.is_empty() {
         bail!("nothing is saved there yet; is it the right --data or --config?");
     }
@@ -132,16 +137,16 @@ fn export(path: PathBuf, args: &ExportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn import(path: PathBuf, args: &ImportArgs) -> anyhow::Result<ExitCode> {
+fn import(config: &Config, args: &ImportArgs) -> anyhow::Result<ExitCode> {
     let incoming = while_shown("reading", || read_file(&args.file))?;
     let mut store = None;
     let current = if args.dry_run {
-        inspect(path).map_or_else(|_| Image::default(), |inspected| inspected.image)
+        looking(config).map_or_else(|_| Image::default(), |inspected| inspected.image)
     } else {
-        let opened = FileStore::open(path)?;
-        let loaded = while_shown("loading", || opened.load())?;
+        let opened = Opened::open(config)?;
+        let image = while_shown("loading", || opened.image())?;
         store = Some(opened);
-        Image::new(loaded.items, loaded.sequence, loaded.changes)
+        image
     };
     let removed = current.counts();
     let mut image = if args.replace { Image::empty(current.sequence()) } else { current };
@@ -156,10 +161,7 @@ fn import(path: PathBuf, args: &ImportArgs) -> anyhow::Result<ExitCode> {
         );
     }
     if let Some(store) = store {
-        // Twice, so that the snapshot before the newest has it too.
-        for _ in 0..2 {
-            while_shown("saving", || store.save(&mut || image.snapshot()))?;
-        }
+        while_shown("saving", || store.replace(&image))?;
     }
     let mut text = String::new();
     if args.dry_run {
@@ -179,8 +181,57 @@ fn import(path: PathBuf, args: &ImportArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn looking(path: PathBuf) -> anyhow::Result<Inspected> {
-    Ok(while_shown("reading", || inspect(path))?)
+/// A store that an import changes.
+enum Opened {
+    Embedded(EmbeddedStore),
+    File(Box<FileStore>),
+}
+
+impl Opened {
+    fn open(config: &Config) -> anyhow::Result<Self> {
+        Ok(match config.store.engine {
+            StoreEngine::Embedded => {
+                // What is damaged is to be looked at before something is put in its place.
+                let settings = EmbeddedSettings { strict: true, ..config.into() };
+                Opened::Embedded(EmbeddedStore::open(settings)?)
+            }
+            StoreEngine::File => {
+                Opened::File(Box::new(FileStore::open(config.store.directory.join(SNAPSHOT_FILE))?))
+            }
+            StoreEngine::Memory => bail!(NOTHING_SAVED),
+        })
+    }
+
+    fn image(&self) -> Result<Image, StoreError> {
+        match self {
+            Opened::Embedded(store) => Image::of(store),
+            Opened::File(store) => Image::of(&**store),
+        }
+    }
+
+    fn replace(&self, image: &Image) -> Result<(), StoreError> {
+        match self {
+            Opened::Embedded(store) => store.replace(|| image.snapshot()).map(drop),
+            Opened::File(store) => {
+                // Twice, so that the snapshot before the newest has it too.
+                store.save_whole(&mut || image.snapshot())?;
+                store.save_whole(&mut || image.snapshot()).map(drop)
+            }
+        }
+    }
+}
+
+fn looking(config: &Config) -> anyhow::Result<Inspected> {
+    let directory = &config.store.directory;
+    match config.store.engine {
+        StoreEngine::Memory => bail!(NOTHING_SAVED),
+        StoreEngine::File => Ok(while_shown("reading", || inspect(directory.join(SNAPSHOT_FILE)))?),
+        StoreEngine::Embedded => {
+            let live = while_shown("asking the server", || control::take_snapshot(directory))?;
+            let settings = EmbeddedSettings::from(config);
+            Ok(while_shown("reading", || inspect_embedded(settings, live.as_deref()))?)
+        }
+    }
 }
 
 /// Shows on a terminal that something goes on.

@@ -192,7 +192,7 @@ fn the_defaults_are_those_of_the_design() {
     assert_eq!(config.websocket.pong_timeout, Duration::from_secs(35));
     assert_eq!(config.stream.buffer, 16);
     assert_eq!(config.limits.values_bytes_max, 2_147_483_648);
-    assert_eq!(config.snapshot.path, Path::new("./data/fanal.snapshot"));
+    assert_eq!(config.store.directory, Path::new("./data"));
     assert_eq!(config.snapshot.interval, Duration::from_secs(1));
 }
 
@@ -239,8 +239,8 @@ fn all_layers_report_their_problems_together() {
             "FANAL_SERVER_WORKERS: server.workers = 65: expected a number from 1 to 64",
             "--port: server.port = -1: expected a number from 0 to 65535",
             "--set: x.y: unknown key, expected a key of one of [server], [socket], \
-             [websocket], [tcp], [unix], [tls], [session], \
-             [stream], [outbox], [mailbox], [resource], [link], [limits], [snapshot], \
+             [websocket], [tcp], [unix], [admin], [tls], [session], \
+             [stream], [outbox], [mailbox], [resource], [link], [limits], [store], [snapshot], \
              [shutdown], [log], \
              [preload], [auth]",
             "--set: link.buffer = 0: expected a number from 1 to 65536",
@@ -269,7 +269,7 @@ fn variables_are_read_by_the_kind_of_their_key() {
         "200ms",
         "snapshot.interval = \"200ms\" # FANAL_SNAPSHOT_INTERVAL",
     );
-    check_env("FANAL_SNAPSHOT_PATH", "123", "snapshot.path = \"123\" # FANAL_SNAPSHOT_PATH");
+    check_env("FANAL_STORE_DIRECTORY", "123", "store.directory = \"123\" # FANAL_STORE_DIRECTORY");
     check_env(
         "FANAL_SERVER_TRUSTED_PROXIES",
         "10.0.0.0/8, 192.168.0.1",
@@ -350,8 +350,8 @@ fn the_token_of_the_clients_is_no_setting() {
 #[test]
 fn flags_set_their_keys() {
     check("", &[], &["--bind", "127.0.0.2"], &["server.bind = \"127.0.0.2\" # --bind"]);
-    check("", &[], &["--data", "/srv"], &["snapshot.path = \"/srv/fanal.snapshot\" # --data"]);
-    check("", &[], &["--data", ""], &["--data: snapshot.path = \"\": expected a path in quotes"]);
+    check("", &[], &["--data", "/srv"], &["store.directory = \"/srv\" # --data"]);
+    check("", &[], &["--data", ""], &["--data: store.directory = \"\": expected a path in quotes"]);
     check("", &[], &["--log-level", "debug"], &["log.level = \"debug\" # --log-level"]);
     check(
         "",
@@ -370,7 +370,7 @@ fn set_takes_toml_and_bare_words() {
     check_set("server.port=0x10", "server.port = 16 # --set");
     check_set("server.connections_max=1_000", "server.connections_max = 1000 # --set");
     check_set("server.bind=127.0.0.3", "server.bind = \"127.0.0.3\" # --set");
-    check_set("snapshot.path=./a b", "snapshot.path = \"./a b\" # --set");
+    check_set("store.directory=./a b", "store.directory = \"./a b\" # --set");
     check_set("server.routes=[\"/a\", \"/b\"]", "server.routes = [\"/a\", \"/b\"] # --set");
     check_set("server.routes=/a", "server.routes = [\"/a\"] # --set");
     check_set("log.level=info,a=debug", "log.level = \"info,a=debug\" # --set");
@@ -384,7 +384,7 @@ fn set_explains_itself() {
         "--set: auth.users: expected KEY=VALUE such as server.port=4000",
     );
     check_set("", "--set: \"\": expected KEY=VALUE such as server.port=4000");
-    check_set("sync=interval", "--set: sync: unknown key, did you mean snapshot.sync?");
+    check_set("sync=interval", "--set: sync: unknown key, did you mean store.sync?");
     check_set(
         "auth.users=[{name='a', token='s3cret'}]",
         "--set: auth.users: can only be set in the file, as one block that starts with \
@@ -549,8 +549,14 @@ fn durations_have_units_and_bounds() {
 
 #[test]
 fn words_are_taken_exactly() {
-    check_accepted("snapshot.sync", &["structure", "interval"]);
-    check_refused("snapshot.sync", &["Structure", "none"], "one of \"structure\", \"interval\"");
+    check_accepted("store.sync", &["structure", "all", "interval"]);
+    check_refused(
+        "store.sync",
+        &["Structure", "none"],
+        "one of \"structure\", \"all\", \"interval\"",
+    );
+    check_accepted("store.engine", &["embedded", "file", "memory"]);
+    check_refused("store.engine", &["Redb"], "one of \"embedded\", \"file\", \"memory\"");
     check_accepted("auth.mode", &["allow_all", "allow_none"]);
     check_refused(
         "auth.mode",
@@ -559,6 +565,18 @@ fn words_are_taken_exactly() {
     );
     check_refused("log.format", &["xml", "\"\""], "one of \"text\", \"json\"");
     check_refused("auth.insecure", &["yes", "1", "\"true\""], "true or false");
+}
+
+#[test]
+fn patterns_are_names_and_stars() {
+    let expected = "a list of resource paths such as \"user/*/input\" or \"buttons/**\"";
+    for key in ["resource.live_paths", "resource.event_paths"] {
+        check_accepted(key, &["[\"a/*/b\", \"**\", \"x/**\"]", "[]", "a/*/b,**"]);
+        for value in ["a*", "/a", "a//b", "***"] {
+            let problems = resolve("", &[], &["--set", &format!("{key}={value}")]).unwrap_err();
+            assert!(problems.to_string().contains(expected), "{value}: {problems}");
+        }
+    }
 }
 
 #[test]
@@ -703,12 +721,17 @@ fn everything_wrong_with_what_is_declared_is_said() {
                 .to_owned(),
         ),
         (
+            "path = \"a\"\nclass = \"x\"",
+            "3: preload.resources.class = \"x\": expected one of \"state\", \"live\", \"event\""
+                .to_owned(),
+        ),
+        (
             "path = \"a\"\nvalue = 1\nzero_bytes = 1",
             "1: preload.resources: expected value or zero_bytes, not both".to_owned(),
         ),
         (
             "path = \"a\"\ndirectory = true\nvalue = 1",
-            "1: preload.resources: a directory has no value and follows nothing, expected \
+            "1: preload.resources: a directory has no class or value and follows nothing, expected \
              directory = true with nothing but path"
                 .to_owned(),
         ),
@@ -866,7 +889,7 @@ fn the_named_file_is_read_and_must_exist() {
 
 #[test]
 fn what_is_printed_can_be_read_again() {
-    let flags = ["--set=snapshot.path=a\"b\\c\u{7}", "--port=7", "--set=server.routes=/,/x"];
+    let flags = ["--set=store.directory=a\"b\\c\u{7}", "--port=7", "--set=server.routes=/,/x"];
     let loaded = resolve("", &[], &flags).unwrap();
     let again = good(&config::print(&loaded, false));
     assert_eq!(again, loaded.config);

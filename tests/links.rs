@@ -327,7 +327,7 @@ impl Drop for SetOnDrop<'_> {
 #[test]
 fn nothing_is_out_of_order_and_the_last_value_arrives_however_links_change_meanwhile() {
     for seed in 1..=3 {
-        let server = Server::start_with("server.workers = 2\nsnapshot.sync = \"interval\"");
+        let server = Server::start_with("server.workers = 2\nstore.sync = \"interval\"");
         let mut client = server.client();
         let names = numbered_names(8);
         make(&mut client, &names);

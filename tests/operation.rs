@@ -40,7 +40,7 @@ fn check_banner(settings: &str, expected: &[&str]) {
     let port = server.port();
     assert!(banner.contains(&format!("listening  ws://127.0.0.1:{port}/")), "{banner}");
     assert!(banner.contains(&format!("config     {}", server.config_path().display())), "{banner}");
-    assert!(banner.contains(&format!("data       {}", server.snapshot_path().display())));
+    assert!(banner.contains(&format!("data       {}", server.data().display())));
     assert!(banner.contains(&format!("try        fanal demo --url ws://127.0.0.1:{port}/")));
 }
 

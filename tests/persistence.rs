@@ -24,6 +24,15 @@ use support::{array, bin, int, nil, text};
 /// Saves only when it is asked to end.
 const NO_SAVES: &str = "snapshot.interval = \"1h\"";
 
+/// Keeps everything in one file.
+const FILE: &str = "store.engine = \"file\"";
+
+/// The engines that keep something.
+const ENGINES: [&str; 2] = ["store.engine = \"embedded\"", FILE];
+
+/// Saves nothing until it is asked to end.
+const NEVER: &str = "store.sync = \"interval\"\nsnapshot.interval = \"1h\"";
+
 /// Names that a file could not have, or that mean something in one.
 const ODD_NAMES: &[&str] = &["", ".", "..", "\0", "line\nbreak", "gr\u{fc}n \u{1f5fc}"];
 
@@ -89,8 +98,9 @@ fn names_in(listing: &Value) -> Vec<String> {
 
 #[test]
 fn everything_survives_an_orderly_stop() {
-    for settings in ["", NO_SAVES, "snapshot.sync = \"interval\"\nsnapshot.interval = \"1h\""] {
-        let mut server = Server::start_with(settings);
+    let settings = ["", NO_SAVES, "store.sync = \"all\"", "store.sync = \"interval\"", NEVER];
+    for (engine, settings) in ENGINES.iter().flat_map(|engine| settings.map(|s| (engine, s))) {
+        let mut server = Server::start_with(&format!("{engine}\n{settings}"));
         fill(&server);
         // And twice over, since the second time it was never in this process's hands.
         for _ in 0..2 {
@@ -102,17 +112,20 @@ fn everything_survives_an_orderly_stop() {
 
 #[test]
 fn the_structure_survives_a_kill_at_once() {
-    let mut server = Server::start_with(NO_SAVES);
-    fill(&server);
-    server.kill();
-    server.start_again();
-    assert_filled(&server, "first");
+    for engine in ENGINES {
+        let mut server = Server::start_with(&format!("{engine}\n{NO_SAVES}"));
+        fill(&server);
+        server.kill();
+        server.start_again();
+        assert_filled(&server, "first");
+    }
 }
 
 #[test]
 fn values_survive_a_kill_once_they_are_saved() {
-    for settings in ["", "snapshot.sync = \"interval\""] {
-        let mut server = Server::start_with(settings);
+    let settings = ["", "store.sync = \"interval\""];
+    for (engine, settings) in ENGINES.iter().flat_map(|engine| settings.map(|s| (engine, s))) {
+        let mut server = Server::start_with(&format!("{engine}\n{settings}"));
         fill(&server);
         wait_until_saved(&server, b"second");
         server.kill();
@@ -122,8 +135,44 @@ fn values_survive_a_kill_once_they_are_saved() {
 }
 
 #[test]
+fn a_value_that_was_answered_survives_a_kill_at_once_if_all_is_synced() {
+    for engine in ENGINES {
+        let settings = format!("{engine}\n{NO_SAVES}\nstore.sync = \"all\"");
+        let mut server = Server::start_with(&settings);
+        fill(&server);
+        for number in 0..5 {
+            server.client().expect("PUT", &["a", "overwritten"], int(number), 200);
+            // And one that comes through links.
+            server.client().expect("PUT", &["link", "source"], int(number), 200);
+            server.kill();
+            server.start_again();
+            let mut client = server.client();
+            for path in [&["a", "overwritten"][..], &["link", "source"], &["link", "end"]] {
+                assert_eq!(client.expect("GET", path, nil(), 200).payl, int(number), "{path:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_only_in_memory_is_gone_after_a_restart() {
+    let mut server = Server::start_with("store.engine = \"memory\"");
+    fill(&server);
+    assert_filled(&server, "second");
+    server.restart();
+    server.client().expect("GET", &["a", "value"], nil(), 404);
+    assert!(!server.data().exists(), "it writes nothing");
+}
+
+#[test]
 fn a_kill_at_any_moment_of_many_saves_loses_no_structure() {
-    let mut server = Server::start_with("snapshot.interval = \"10ms\"");
+    for engine in ENGINES {
+        check_kills(engine);
+    }
+}
+
+fn check_kills(engine: &str) {
+    let mut server = Server::start_with(&format!("{engine}\nsnapshot.interval = \"10ms\""));
     server.client().expect("POST", &["n"], int(0), 201);
     let mut created = 0;
     for round in 1..=10 {
@@ -144,12 +193,14 @@ fn a_kill_at_any_moment_of_many_saves_loses_no_structure() {
     }
 }
 
-/// Waits until these bytes are in the newest snapshot.
+/// Waits until these bytes are saved.
 fn wait_until_saved(server: &Server, bytes: &[u8]) {
     loop {
         let saves = server.output().matches("] saved ").count();
-        let snapshot = fs::read(server.snapshot_path()).unwrap_or_default();
-        if snapshot.windows(bytes.len()).any(|window| window == bytes) {
+        let file = server.data().join("fanal.redb");
+        let file = if file.exists() { file } else { server.snapshot_path() };
+        let saved = fs::read(file).unwrap_or_default();
+        if saved.windows(bytes.len()).any(|window| window == bytes) {
             return;
         }
         server.wait_for_lines("] saved ", saves + 1);
@@ -161,7 +212,7 @@ fn wait_until_saved(server: &Server, bytes: &[u8]) {
 /// Stops a server with a snapshot and one before it, in which a value is older, and damages the
 /// newest one.
 fn damaged(damage: impl FnOnce(&mut Vec<u8>)) -> (Server, Vec<u8>) {
-    let mut server = Server::start();
+    let mut server = Server::start_with(FILE);
     fill(&server);
     wait_until_saved(&server, b"second");
     server.client().expect("PUT", &["a", "overwritten"], text("third"), 200);
@@ -242,7 +293,7 @@ fn without_a_good_snapshot_the_server_starts_and_says_so() {
 
 #[test]
 fn a_snapshot_of_the_original_server_is_set_aside() {
-    let mut server = Server::prepare("");
+    let mut server = Server::prepare(FILE);
     let beacon = b"\x82\xa3a/b\x01\xa1c\xc4\x01x";
     fs::create_dir_all(server.snapshot_path().parent().unwrap()).unwrap();
     fs::write(server.snapshot_path(), beacon).unwrap();
@@ -269,15 +320,15 @@ fn refusal(server: &Server) -> String {
 fn a_snapshot_of_a_newer_fanal_is_refused_and_left_alone() {
     let (server, mut bytes) = damaged(|_| {});
     // The format follows the name at the beginning, the checksum ends the file.
-    assert_eq!(bytes[..17], *b"\x93\xaefanal snapshot\x01");
-    bytes[16] = 2;
+    assert_eq!(bytes[..17], *b"\x93\xaefanal snapshot\x02");
+    bytes[16] = 3;
     let body = bytes.len() - 5;
     let sum = crc32fast::hash(&bytes[..body]);
     bytes[body + 1..].copy_from_slice(&sum.to_be_bytes());
     fs::write(server.snapshot_path(), &bytes).unwrap();
     let refusal = refusal(&server);
     assert!(refusal.contains(&server.snapshot_path().display().to_string()), "{refusal}");
-    assert!(refusal.contains("written by a newer fanal (format 2)"), "{refusal}");
+    assert!(refusal.contains("written by a newer fanal (format 3)"), "{refusal}");
     assert_eq!(fs::read(server.snapshot_path()).unwrap(), bytes);
     assert!(beside(&server, ".broken-").is_empty());
 }
@@ -293,20 +344,22 @@ fn a_second_server_on_the_same_data_is_refused() {
 
 #[test]
 fn data_that_cannot_be_written_is_refused() {
-    let server = Server::prepare("snapshot.path = \"file/data/snapshot\"");
+    let server = Server::prepare("store.directory = \"file/data\"");
     fs::write(server.folder().join("file"), "in the way").unwrap();
     let line = refusal(&server);
     assert!(line.contains("cannot create file/data: not a directory"), "{line}");
 
-    let server = Server::prepare("snapshot.path = \"data/snapshot\"");
-    fs::create_dir_all(server.folder().join("data/snapshot")).unwrap();
-    let line = refusal(&server);
-    assert!(line.contains("data/snapshot: is a directory"), "{line}");
+    for (engine, name) in ENGINES.into_iter().zip(["fanal.redb", "fanal.snapshot"]) {
+        let server = Server::prepare(&format!("{engine}\nstore.directory = \"data\""));
+        fs::create_dir_all(server.data().join(name)).unwrap();
+        let line = refusal(&server);
+        assert!(line.contains(&format!("data/{name}: is a directory")), "{line}");
+    }
 }
 
 #[test]
 fn a_full_disk_stops_nothing_and_is_told_once() {
-    let server = Server::start();
+    let server = Server::start_with(FILE);
     server.client().expect("POST", &["a"], int(1), 201);
     wait_until_saved(&server, b"\xc4\x01\x01");
     symlink("/dev/full", format!("{}.new", server.snapshot_path().display())).unwrap();
@@ -324,7 +377,7 @@ fn a_full_disk_stops_nothing_and_is_told_once() {
 fn a_save_of_many_resources_holds_up_no_request() {
     const CLIENTS: usize = 4;
     const RESOURCES: usize = 100_000;
-    let settings = "snapshot.sync = \"interval\"\nsnapshot.interval = \"50ms\"";
+    let settings = "store.sync = \"interval\"\nsnapshot.interval = \"50ms\"";
     let server = Server::start_with(settings);
     thread::scope(|scope| {
         for number in 0..CLIENTS {

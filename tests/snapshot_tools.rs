@@ -38,8 +38,8 @@ fn check(folder: &Path, args: &[&str], code: i32, part: &str) {
 }
 
 /// A server with something of everything.
-fn filled() -> Server {
-    let server = Server::start();
+fn filled(settings: &str) -> Server {
+    let server = Server::start_with(settings);
     let mut client = server.client();
     client.expect("POST", &["a", "number"], int(7), 201);
     client.expect("POST", &["a", "picture"], bin(&[1, 2, 3]), 201);
@@ -59,7 +59,7 @@ fn filled() -> Server {
 /// What a filled server has is also here, on the data in this folder.
 fn check_filled(folder: &Path) {
     let mut server = Server::prepare("");
-    let data = format!("snapshot.path = {:?}", folder.join("data/fanal.snapshot"));
+    let data = format!("store.directory = {:?}", folder.join("data"));
     server.configure(&data);
     server.start_again();
     let mut client = server.client();
@@ -81,34 +81,24 @@ fn check_filled(folder: &Path) {
 
 #[test]
 fn what_is_exported_from_a_running_server_is_imported_elsewhere_without_a_loss() {
-    let server = filled();
-    server.wait_for_line("saved");
+    // It is not on the disk, and all the same in the export.
+    let server = filled("snapshot.interval = \"1h\"");
     let elsewhere = tempfile::tempdir().unwrap();
     for name in ["show.json", "show.fanal"] {
         let file = elsewhere.path().join(name);
         let file = file.to_str().unwrap();
-        // Values are as old as the last save, so the export is repeated until one has come.
-        let mut tries = 0;
-        loop {
-            check(server.folder(), &["export", file], 0, "wrote 7 resources, 2 directories and 1");
-            let _ = fs::remove_dir_all(elsewhere.path().join("data"));
-            check(elsewhere.path(), &["import", file], 0, "made 10, changed 0, there already 0");
-            let (_, json, _) = snapshot(elsewhere.path(), &["export", "again.json"]);
-            assert!(json.contains("wrote 7"), "{json}");
-            let json = fs::read_to_string(elsewhere.path().join("again.json")).unwrap();
-            if json.contains("\"value\": 8") {
-                break;
-            }
-            tries += 1;
-            assert!(tries < 200, "the value was never saved:\n{json}");
-        }
+        check(server.folder(), &["export", file], 0, "wrote 7 resources, 2 directories and 1");
+        let _ = fs::remove_dir_all(elsewhere.path().join("data"));
+        check(elsewhere.path(), &["import", file], 0, "made 10, changed 0, there already 0");
+        let (_, json, _) = snapshot(elsewhere.path(), &["export", "again.json"]);
+        assert!(json.contains("wrote 7"), "{json}");
         check_filled(elsewhere.path());
     }
 }
 
 #[test]
 fn a_merge_lets_the_file_win_and_a_replacement_forgets_the_rest() {
-    let mut server = filled();
+    let mut server = filled("");
     server.stop();
     let folder = server.folder();
     let json = r#"{"fanal": 1, "resources": [
@@ -127,8 +117,8 @@ fn a_merge_lets_the_file_win_and_a_replacement_forgets_the_rest() {
         "before: resources 8, directories 3, links 1\nmade 4",
     );
     check(folder, &["info"], 0, "resources    2\n");
-    // The snapshot before the newest has it too.
-    fs::remove_file(server.snapshot_path()).unwrap();
+    // The backup has it too.
+    fs::remove_file(server.data().join("fanal.redb")).unwrap();
     server.start_again();
     let mut client = server.client();
     assert_eq!(client.expect("GET", &["a", "number"], nil(), 200).number(), 80);
@@ -141,7 +131,7 @@ fn a_merge_lets_the_file_win_and_a_replacement_forgets_the_rest() {
 
 #[test]
 fn an_import_with_a_conflict_does_nothing() {
-    let mut server = filled();
+    let mut server = filled("");
     server.stop();
     let folder = server.folder();
     for (resources, sentence) in [
@@ -201,7 +191,7 @@ fn a_snapshot_of_the_original_server_is_imported() {
     fs::write(folder.path().join("beacon"), beacon).unwrap();
     check(folder.path(), &["import", "beacon"], 0, "made 4");
     let mut server = Server::prepare("");
-    server.configure(&format!("snapshot.path = {:?}", folder.path().join("data/fanal.snapshot")));
+    server.configure(&format!("store.directory = {:?}", folder.path().join("data")));
     server.start_again();
     let mut client = server.client();
     assert_eq!(client.expect("GET", &["a", "b"], nil(), 200).number(), 1);
@@ -216,7 +206,7 @@ fn a_snapshot_of_the_original_server_is_imported() {
 
 #[test]
 fn a_running_server_keeps_imports_out_but_not_looks() {
-    let server = filled();
+    let server = filled("");
     let folder = server.folder();
     fs::write(folder.join("new.json"), r#"{"fanal": 1}"#).unwrap();
     let locked = format!("is locked by process {}: stop it", server.pid());
@@ -228,14 +218,53 @@ fn a_running_server_keeps_imports_out_but_not_looks() {
 
 #[test]
 fn verify_names_what_is_damaged() {
-    let mut server = filled();
+    let file = ("store.engine = \"file\"", "fanal.snapshot", "its checksum does not match");
+    for (settings, name, sentence) in [("", "fanal.redb", "is damaged"), file] {
+        let mut server = filled(settings);
+        server.stop();
+        check(server.folder(), &["verify"], 0, "files are good");
+        let path = server.data().join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        // In the middle of a value, in each copy of it: an older one may be in the file too.
+        let places: Vec<usize> =
+            (0..bytes.len() - 200).filter(|at| bytes[*at..*at + 200] == [0x91; 200]).collect();
+        assert!(!places.is_empty());
+        places.iter().for_each(|at| bytes[at + 100] ^= 1);
+        fs::write(&path, &bytes).unwrap();
+        check(server.folder(), &["verify"], 1, &format!("BAD   {name} "));
+        check(server.folder(), &["verify"], 1, sentence);
+        assert_eq!(fs::read(&path).unwrap(), bytes, "a look changes nothing");
+        fs::write(server.folder().join("new.json"), "{\"fanal\": 1}").unwrap();
+        if settings.is_empty() {
+            check(server.folder(), &["import", "new.json"], 1, sentence);
+        }
+    }
+}
+
+#[test]
+fn a_file_store_is_exported_too_and_taken_over_by_the_embedded_one() {
+    let mut server = filled("store.engine = \"file\"");
     server.stop();
-    check(server.folder(), &["verify"], 0, "files are good");
-    let mut bytes = fs::read(server.snapshot_path()).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(server.snapshot_path(), &bytes).unwrap();
-    check(server.folder(), &["verify"], 1, "BAD   snapshot ");
-    check(server.folder(), &["verify"], 1, "its checksum does not match");
-    assert_eq!(fs::read(server.snapshot_path()).unwrap(), bytes, "a look changes nothing");
+    check(server.folder(), &["export", "show.json"], 0, "wrote 7 resources, 2 directories and 1");
+    server.configure("");
+    // A look at it needs no database.
+    check(server.folder(), &["info"], 0, "resources    7\n");
+    server.start_again();
+    server.wait_for_line("has taken over what was in");
+    let mut client = server.client();
+    assert_eq!(client.expect("GET", &["a", "number"], nil(), 200).number(), 8);
+    client.expect("PUT", &["a", "number"], int(9), 200);
+    assert_eq!(client.expect("GET", &["b"], nil(), 200).number(), 9);
+    server.restart();
+    assert_eq!(server.client().expect("GET", &["b"], nil(), 200).number(), 9);
+    assert!(!server.output().contains("has taken over"));
+}
+
+#[test]
+fn nothing_is_saved_in_memory() {
+    let server = filled("store.engine = \"memory\"");
+    for args in [&["info"][..], &["verify"], &["export", "f.json"], &["import", "f.json"]] {
+        fs::write(server.folder().join("f.json"), "{\"fanal\": 1}").unwrap();
+        check(server.folder(), args, 1, "nothing is saved with store.engine = \"memory\"");
+    }
 }

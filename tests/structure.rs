@@ -50,7 +50,7 @@ const CODES: &[(&str, [i64; 8])] = &[
 ];
 
 /// For large trees that nobody needs on disk.
-const UNSAVED: &str = "snapshot.sync = \"interval\"
+const UNSAVED: &str = "store.sync = \"interval\"
 snapshot.interval = \"1h\"";
 
 /// A server, and a client of it, with the tree that the table speaks of, and a resource `source`.
@@ -354,7 +354,7 @@ fn every_stream_in_a_deleted_tree_ends_with_its_last_value_and_a_404() {
 
 #[test]
 fn a_stream_ends_with_its_resource_however_busy_that_is() {
-    let server = Server::start_with("server.workers = 2\nsnapshot.sync = \"interval\"");
+    let server = Server::start_with("server.workers = 2\nstore.sync = \"interval\"");
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -461,7 +461,7 @@ impl Racer {
 #[test]
 fn clients_that_create_delete_and_stream_at_once_leave_a_consistent_state() {
     const END: i64 = -1;
-    let server = Server::start_with("snapshot.sync = \"interval\"");
+    let server = Server::start_with("store.sync = \"interval\"");
     let mut racers: Vec<Racer> = (0..6)
         .map(|seed| Racer {
             client: server.client(),

@@ -44,6 +44,7 @@ const ACTOR_ROOMS_MAY_USE: &[&str] = &[
     "resource",
     "session",
     "supervisor",
+    "unsaved",
 ];
 
 const EVERYTHING: &[&str] = &["*"];
@@ -63,6 +64,7 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("actors/src", "resource", ACTOR_ROOMS_MAY_USE),
     ("actors/src", "session", ACTOR_ROOMS_MAY_USE),
     ("actors/src", "supervisor", ACTOR_ROOMS_MAY_USE),
+    ("actors/src", "unsaved", ACTOR_ROOMS_MAY_USE),
     ("actors/src", "broker", ACTOR_ROOMS_MAY_USE),
     ("actors/src", "lib", EVERYTHING),
     ("src", "accounts", &[]),
@@ -76,7 +78,8 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("src", "store", &["config", "clock"]),
     ("src", "admin", &["config", "clock"]),
     ("src", "cli", &["config", "app"]),
-    ("src", "snapshot", &["config", "cli", "logging", "store"]),
+    ("src", "control", &["store"]),
+    ("src", "snapshot", &["config", "cli", "control", "logging", "store"]),
     ("src", "app", EVERYTHING),
     ("src", "embed", EVERYTHING),
     ("src", "lib", EVERYTHING),

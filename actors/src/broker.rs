@@ -1,6 +1,7 @@
 //! The broker as the server sees it: start, open sessions, stop.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
@@ -8,7 +9,7 @@ use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use crate::access::Policy;
 use crate::counters::Counters;
 use crate::directory::Directory;
-use crate::ports::{ChangeKind, Credentials, SaveReport, Store, StoreError, Throttle};
+use crate::ports::{ChangeKind, Credentials, SaveReport, Snapshot, Store, StoreError, Throttle};
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::shared::Shared;
@@ -47,14 +48,14 @@ impl Broker {
         store: Arc<dyn Store>,
         wanted: Vec<ChangeKind>,
     ) -> Result<Self, StartError> {
-        let loaded = store.load()?;
-        let shared = Arc::new(Shared::new(settings, policy, credentials));
-        restore(&shared, loaded);
+        let shared = Arc::new(Shared::new(settings, policy, credentials, Arc::clone(&store)));
+        restore(&shared)?;
         let made = preload(&shared, wanted);
         if !made.is_empty() {
             store.append(&made)?;
             log::info!("made {} resources, directories and links that were missing", made.len());
         }
+        shared.unsaved.note_appended(shared.structure.read().sequence);
         let store_thread = Arbiter::new();
         let supervisor = {
             let shared = Arc::clone(&shared);
@@ -62,6 +63,9 @@ impl Broker {
                 Supervisor::new(shared, store)
             })
         };
+        shared.unsaved.connect(supervisor.clone().recipient());
+        let reader = Arbiter::new().handle();
+        shared.reader.connect(reader.clone());
         let lister = Arbiter::new().handle();
         let directory_thread = Arbiter::new();
         let directory = {
@@ -72,7 +76,7 @@ impl Broker {
                 Directory::new(shared, supervisor, lister)
             })
         };
-        let threads = Arc::from([directory_thread.handle(), store_thread.handle(), lister]);
+        let threads = Arc::from([directory_thread.handle(), store_thread.handle(), lister, reader]);
         Ok(Broker { shared, directory: Arc::new(directory), supervisor, threads })
     }
 
@@ -95,6 +99,27 @@ impl Broker {
     /// Resources and directories.
     pub fn nodes(&self) -> usize {
         self.shared.structure.read().tree.nodes()
+    }
+
+    /// Whether what is acknowledged gets to the disk: `false` from an error of the store until it
+    /// works again.
+    pub fn is_durable(&self) -> bool {
+        !self.shared.store_failing.load(Ordering::Relaxed)
+    }
+
+    /// Whether the broker is asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.shared.sessions.are_ending()
+    }
+
+    /// The whole state as it is now, each value as it is when it is read.
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        self.shared.picture()
+    }
+
+    /// Bytes of all values, and of those in memory.
+    pub fn value_bytes(&self) -> (u64, u64) {
+        (self.shared.values.used(), self.shared.resident_bytes())
     }
 
     /// What happened so far.

@@ -11,9 +11,9 @@ macro_rules! counters {
         pub struct Counters { $($(#[doc = $text])* pub $name: Counter,)* }
 
         impl Counters {
-            /// Every counter by name.
-            pub fn all(&self) -> Vec<(&'static str, u64)> {
-                vec![$((stringify!($name), self.$name.get()),)*]
+            /// Every counter by name, with its meaning.
+            pub fn all(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($name), concat!($($text),*), self.$name.get()),)*]
             }
         }
     };
@@ -60,10 +60,18 @@ counters! {
     requests_held_back,
     /// Panics in handlers, each a fault of the broker.
     panics,
-    /// Snapshots that were saved.
+    /// Saves of what had changed.
     snapshots_saved,
-    /// Snapshots or structural changes that could not be written.
+    /// Whole copies of what is saved.
+    backups_saved,
+    /// Saves, structural changes, copies or values that could not be written or read.
     store_errors,
+    /// Values of resources that nobody used that were left to the store.
+    values_left_to_store,
+    /// Values that were read from the store again.
+    values_brought_back,
+    /// Structural requests refused because too many changes wait for the disk.
+    changes_refused,
 }
 
 /// A number that only rises.

@@ -17,6 +17,7 @@ mod settings;
 mod shared;
 mod state;
 mod supervisor;
+mod unsaved;
 mod verbs;
 
 pub use access::{Identity, Policy};
@@ -24,12 +25,12 @@ pub use broker::{Broker, StartError};
 pub use counters::{Counter, Counters};
 pub use guard::{guarded, is_guarded};
 pub use protocol::{
-    AuthFields, Boundary, Fault, Limits, Name, Path, Refusal, Response, Rnum, SplitError,
-    SplitRequest, Value, Verb, encode_after_payload, encode_before_payload, encode_response, split,
-    split_value,
+    AuthFields, Boundary, Class, Fault, Limits, Name, Path, Pattern, Refusal, Response, Rnum,
+    SplitError, SplitRequest, Value, Verb, encode_after_payload, encode_before_payload,
+    encode_response, split, split_value,
 };
 pub use session::{Session, SessionSummary, Turn, WrongRequests};
-pub use settings::{Settings, Sync};
+pub use settings::{ClassRule, Settings, Sync};
 pub use state::{Ending, OutboxLimits, Outgoing};
 
 /// Inner parts, for `benches` only: nothing here is kept stable.

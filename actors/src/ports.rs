@@ -4,9 +4,10 @@
 //! the wall. Keep them small: a port is a question, not a framework.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::access::Identity;
-use crate::protocol::{AuthFields, Path, Value};
+use crate::protocol::{AuthFields, Class, Path, Value};
 
 /// A structural change of the tree or its links, in the order in which the directory made it.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,11 @@ pub enum ChangeKind {
     CreateResource {
         /// Where.
         path: Path,
+        /// Tells the resource from every other there ever was; 0 if the directory has not given it
+        /// one yet.
+        number: u64,
+        /// The class that it was made with; `None` if the rules decide.
+        class: Option<Class>,
         /// Its first value.
         value: Value,
     },
@@ -65,7 +71,11 @@ pub enum SnapshotItem {
     Resource {
         /// Where.
         path: Path,
-        /// Its last value.
+        /// Its number; 0 if the store keeps none.
+        number: u64,
+        /// The class that it was made with; `None` if the rules decide.
+        class: Option<Class>,
+        /// Its last value, or nil if that is not kept.
         value: Value,
     },
     /// A link between two resources.
@@ -78,30 +88,46 @@ pub enum SnapshotItem {
 }
 
 /// A consistent picture of the tree and its links, with each value as it is when it is read.
-pub struct Snapshot {
+pub struct Snapshot<'s> {
     /// The sequence of the last structural change that the picture contains; 0 for none.
     pub sequence: u64,
     /// Everything there is.
-    pub items: Box<dyn Iterator<Item = SnapshotItem> + Send>,
+    pub items: Box<dyn Iterator<Item = SnapshotItem> + 's>,
 }
 
-/// What a store found at the start.
-#[derive(Debug, Default, PartialEq)]
-pub struct Loaded {
-    /// The items of the newest good snapshot, in the order in which they were saved.
-    pub items: Vec<SnapshotItem>,
-    /// The sequence of that snapshot; 0 if there was none.
-    pub sequence: u64,
-    /// Acknowledged structural changes after that snapshot, by rising sequence.
-    pub changes: Vec<Change>,
+/// What has to be saved.
+pub trait Unsaved {
+    /// The whole state, for a store that always writes all of it.
+    fn picture(&self) -> Snapshot<'_>;
+
+    /// Numbers and values of the resources whose value changed since it was last asked for here.
+    /// Whoever asks has to write them, and to report an error if that fails: they are then given
+    /// again the next time. Resources that were deleted are left out; one may be in it whose
+    /// creation has not been appended yet.
+    fn values(&self) -> Box<dyn Iterator<Item = (u64, Value)> + '_>;
+}
+
+/// Takes what a store found at the start.
+pub trait Restore {
+    /// What follows is a new beginning: what was given before was damaged and is forgotten.
+    fn begin(&mut self);
+
+    /// One thing that was saved. Parents come before their children, links after their ends.
+    fn item(&mut self, item: SnapshotItem);
+
+    /// The sequence of the last change that the items contain.
+    fn sequence(&mut self, sequence: u64);
+
+    /// A structural change that was acknowledged after these items were saved, by rising sequence.
+    fn change(&mut self, change: Change);
 }
 
 /// What a save did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SaveReport {
-    /// Resources written.
+    /// Values written.
     pub resources: u64,
-    /// Size of the snapshot in bytes.
+    /// Bytes written for them.
     pub bytes: u64,
 }
 
@@ -113,31 +139,54 @@ pub struct StoreError(pub String);
 
 /// Keeps the state of the broker over a restart.
 ///
-/// `append` is called by one thread and `save` by another, possibly at the same time: a long save
-/// must not delay an append.
+/// `append` is called by one thread and `save` by another, possibly at the same time, and `read` by
+/// any.
 pub trait Store: Send + Sync + 'static {
-    /// Reads the newest good state. Called once, before anything else.
+    /// Gives the newest good state to `restore`. Called once, before anything else.
     ///
     /// Damaged files are set aside and reported in the log.
     ///
     /// # Errors
     /// If the store cannot be used at all; the broker then refuses to start.
-    fn load(&self) -> Result<Loaded, StoreError>;
+    fn load(&self, restore: &mut dyn Restore) -> Result<(), StoreError>;
 
     /// Makes these changes durable before it returns.
     ///
     /// # Errors
-    /// If any of them may not be durable; the same changes may be appended again.
+    /// If any of them may not be durable; the same changes may be appended again, and what is there
+    /// already is left as it is.
     fn append(&self, changes: &[Change]) -> Result<(), StoreError>;
 
-    /// Replaces what is stored by the snapshot that `take` returns, atomically and durably.
-    ///
-    /// `take` is called once. Every change appended before it is called is part of its snapshot;
-    /// changes appended later may or may not be.
+    /// Makes everything that is unsaved durable, atomically.
     ///
     /// # Errors
-    /// If the snapshot may not be durable; what was stored before stays valid.
-    fn save(&self, take: &mut dyn FnMut() -> Snapshot) -> Result<SaveReport, StoreError>;
+    /// If any of it may not be durable; what was stored before stays valid.
+    fn save(&self, unsaved: &dyn Unsaved) -> Result<SaveReport, StoreError>;
+
+    /// The saved value of the resource with this number; `None` if it has none. Only asked of a
+    /// store that [keeps values to be read](Store::keeps_values).
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    fn read(&self, number: u64) -> Result<Option<Value>, StoreError>;
+
+    /// Writes a whole copy beside what is stored, if the newest is older than `age`, for the day on
+    /// which what is stored is damaged; `None` if there is nothing to do.
+    ///
+    /// # Errors
+    /// If the copy may not be durable; the one before stays valid.
+    fn back_up<'s>(
+        &self,
+        age: Duration,
+        take: &mut dyn FnMut() -> Snapshot<'s>,
+    ) -> Result<Option<SaveReport>, StoreError> {
+        let _ = (age, take);
+        Ok(None)
+    }
+
+    /// Whether single values can be read while the broker runs, so that they need not stay in
+    /// memory.
+    fn keeps_values(&self) -> bool;
 }
 
 /// Says who a client is.

@@ -3,16 +3,27 @@
 
 use std::time::Duration;
 
-use crate::protocol::Limits;
+use crate::protocol::{Class, Limits, Pattern};
 use crate::state::OutboxLimits;
 
-/// When a structural change is answered.
+/// What is on disk before a change is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sync {
-    /// Once it is on disk.
+    /// Structural changes, and values.
+    All,
+    /// Structural changes; values are saved at an interval.
     Structure,
-    /// At once; it is saved with the next snapshot.
+    /// Nothing; everything is saved at an interval.
     Interval,
+}
+
+/// Gives a class to the resources at some paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassRule {
+    /// Which resources.
+    pub pattern: Pattern,
+    /// Their class.
+    pub class: Class,
 }
 
 /// Everything that can be set.
@@ -48,8 +59,15 @@ pub struct Settings {
     pub mailbox_resource: usize,
     /// Messages that wait for the supervisor.
     pub mailbox_supervisor: usize,
-    /// Time between snapshots of what has changed.
+    /// Time between saves of what has changed.
     pub snapshot_interval: Duration,
-    /// When a structural change is answered.
+    /// Time between whole copies of what is saved.
+    pub backup_interval: Duration,
+    /// What is on disk before a change is answered.
     pub sync: Sync,
+    /// The classes of resources that were made without one; the first rule that fits decides.
+    pub classes: Vec<ClassRule>,
+    /// Bytes of values in memory beyond which those that nobody uses leave it, if the store keeps
+    /// them.
+    pub resident_bytes_max: u64,
 }

@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
+use actix::ArbiterHandle;
 use parking_lot::{Mutex, RwLock};
 
 use crate::access::Policy;
 use crate::counters::Counters;
-use crate::ports::{Credentials, Snapshot, SnapshotItem};
-use crate::protocol::Path;
+use crate::ports::{Credentials, Snapshot, SnapshotItem, Store};
+use crate::protocol::{Class, Path, Value};
 use crate::resource::Entry;
-use crate::settings::Settings;
-use crate::state::{Budget, Ending, Found, LinkGraph, Node, Outbox, Tree};
+use crate::settings::{Settings, Sync};
+use crate::state::{Budget, Effects, Ending, Found, LinkGraph, Node, Outbox, Tree};
+use crate::unsaved::Unsaved;
 
 /// The tree and the links. The directory actor alone writes them, for microseconds at a time;
 /// sessions look resources up in them and the supervisor saves a clone.
@@ -32,10 +34,18 @@ pub struct Shared {
     pub settings: Settings,
     /// What happened so far.
     pub counters: Counters,
-    /// Bytes of all values.
+    /// Bytes of all values, in memory or in the store only.
     pub values: Budget,
-    /// Whether anything changed since the last snapshot was begun.
-    pub changed: AtomicBool,
+    /// Bytes of those that are in the store only.
+    away_bytes: AtomicU64,
+    /// What is to be saved.
+    pub unsaved: Unsaved,
+    /// Where it is saved.
+    pub store: Arc<dyn Store>,
+    /// Whether the store failed the last time.
+    pub store_failing: AtomicBool,
+    /// The thread that reads values from the store.
+    pub reader: Reader,
     /// The tree and the links.
     pub structure: RwLock<Structure>,
     /// What an identity may do.
@@ -51,11 +61,20 @@ pub struct Shared {
 
 impl Shared {
     /// Nothing yet.
-    pub fn new(settings: Settings, policy: Policy, credentials: Box<dyn Credentials>) -> Self {
+    pub fn new(
+        settings: Settings,
+        policy: Policy,
+        credentials: Box<dyn Credentials>,
+        store: Arc<dyn Store>,
+    ) -> Self {
         Shared {
             counters: Counters::default(),
             values: Budget::new(settings.values_bytes_max),
-            changed: AtomicBool::new(false),
+            away_bytes: AtomicU64::new(0),
+            unsaved: Unsaved::default(),
+            store,
+            store_failing: AtomicBool::new(false),
+            reader: Reader::default(),
             structure: RwLock::new(Structure::default()),
             policy,
             credentials,
@@ -66,9 +85,64 @@ impl Shared {
         }
     }
 
-    /// A number that no resource of this process has had.
+    /// A number that no resource has had.
     pub fn next_resource(&self) -> u64 {
         self.resources.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Says that a resource has this number, so that no other gets it.
+    pub fn note_number(&self, number: u64) {
+        self.resources.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// The class of a resource at this path that was made with `class`, or without one.
+    pub fn class(&self, path: &Path, class: Option<Class>) -> Class {
+        class.unwrap_or_else(|| {
+            let fitting = self.settings.classes.iter().find(|rule| rule.pattern.matches(path));
+            fitting.map_or_else(Class::default, |rule| rule.class)
+        })
+    }
+
+    /// Effects of a resource that takes values, empty.
+    pub fn effects(&self) -> Effects<Arc<Entry>> {
+        Effects::new(self.settings.sync == Sync::All)
+    }
+
+    /// Bytes of values in memory.
+    pub fn resident_bytes(&self) -> u64 {
+        self.values.used().saturating_sub(self.away_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Says that so many bytes of values are in the store only.
+    pub fn note_away(&self, bytes: u64) {
+        self.away_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Says that so many bytes of values no longer are in the store only.
+    pub fn note_back(&self, bytes: u64) {
+        if bytes > 0 {
+            self.away_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves values that nobody uses to the store until those in memory are well below their
+    /// bound; how many left.
+    pub fn leave_idle_values(&self) -> u64 {
+        let target = self.settings.resident_bytes_max / 10 * 9;
+        let mut left = 0;
+        let tree = self.structure.read().tree.clone();
+        for entry in tree.leaves() {
+            let bytes = entry.leave_if_idle();
+            if bytes > 0 {
+                left += 1;
+                self.note_away(bytes);
+                if self.resident_bytes() <= target {
+                    break;
+                }
+            }
+        }
+        self.counters.values_left_to_store.add(left);
+        left
     }
 
     /// Asks the actors that were not used since the last call to rest.
@@ -86,16 +160,8 @@ impl Shared {
         }
     }
 
-    /// Notes that there is something to save. A store only when it changes, so that writers on
-    /// several threads do not fight over the cache line.
-    pub fn note_change(&self) {
-        if !self.changed.load(Ordering::Relaxed) {
-            self.changed.store(true, Ordering::Release);
-        }
-    }
-
     /// A picture of the structure as it is now, with each value as it is when the picture is read.
-    pub fn picture(&self) -> Snapshot {
+    pub fn picture(&self) -> Snapshot<'_> {
         let structure = self.structure.read();
         let tree = structure.tree.clone();
         let sequence = structure.sequence;
@@ -110,9 +176,61 @@ impl Shared {
         drop(structure);
         let nodes = tree.walk().map(|(path, node)| match node {
             Node::Directory(_) => SnapshotItem::Directory { path },
-            Node::Leaf(entry) => SnapshotItem::Resource { path, value: entry.value() },
+            Node::Leaf(entry) => {
+                let class = self.explicit_class(&path, &entry);
+                let value = self.saved_value(&path, &entry);
+                SnapshotItem::Resource { path, number: entry.number(), class, value }
+            }
         });
         Snapshot { sequence, items: Box::new(nodes.chain(links)) }
+    }
+
+    /// The class that a resource was made with, if the rules would give it another one.
+    fn explicit_class(&self, path: &Path, entry: &Entry) -> Option<Class> {
+        let class = entry.cell().class();
+        if self.class(path, None) == class { None } else { Some(class) }
+    }
+
+    /// The value of a resource as it is to be saved, wherever it is.
+    fn saved_value(&self, path: &Path, entry: &Entry) -> Value {
+        if entry.cell().class() != Class::State {
+            return Value::nil();
+        }
+        if let Some(value) = entry.cell().get() {
+            return value;
+        }
+        match self.store.read(entry.number()) {
+            Ok(value) => value.unwrap_or_else(Value::nil),
+            Err(error) => {
+                // It may have been written meanwhile.
+                entry.cell().get().unwrap_or_else(|| {
+                    log::error!("the value of {path} is left out: {error}");
+                    Value::nil()
+                })
+            }
+        }
+    }
+}
+
+/// A thread on which values are read from the store.
+#[derive(Default)]
+pub struct Reader {
+    thread: OnceLock<ArbiterHandle>,
+}
+
+impl Reader {
+    /// Says which thread it is.
+    pub fn connect(&self, thread: ArbiterHandle) {
+        // There is one in the life of a broker.
+        let _ = self.thread.set(thread);
+    }
+
+    /// Runs this there.
+    pub fn run(&self, job: impl FnOnce() + Send + 'static) {
+        if let Some(thread) = self.thread.get() {
+            // It ends with the broker only, and nobody waits then.
+            let _sent = thread.spawn_fn(job);
+        }
     }
 }
 
@@ -157,6 +275,11 @@ impl Sessions {
         self.open.lock().outboxes.len()
     }
 
+    /// Whether sessions are asked to end.
+    pub fn are_ending(&self) -> bool {
+        self.open.lock().ending.is_some()
+    }
+
     /// Asks every session to end, and admits no more.
     pub fn end_all(&self, ending: Ending) {
         let outboxes: Vec<_> = {
@@ -176,9 +299,34 @@ pub mod tests {
 
     use super::*;
     use crate::access::Identity;
+    use crate::ports::{Change, Restore, SaveReport, StoreError, Unsaved};
     use crate::protocol::{AuthFields, Limits};
-    use crate::settings::Sync;
     use crate::state::OutboxLimits;
+
+    /// Keeps nothing.
+    struct Nowhere;
+
+    impl Store for Nowhere {
+        fn load(&self, _: &mut dyn Restore) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn append(&self, _: &[Change]) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn save(&self, _: &dyn Unsaved) -> Result<SaveReport, StoreError> {
+            Ok(SaveReport { resources: 0, bytes: 0 })
+        }
+
+        fn read(&self, _: u64) -> Result<Option<Value>, StoreError> {
+            Ok(None)
+        }
+
+        fn keeps_values(&self) -> bool {
+            false
+        }
+    }
 
     struct Anybody;
 
@@ -219,9 +367,12 @@ pub mod tests {
             mailbox_resource: 16,
             mailbox_supervisor: 16,
             snapshot_interval: Duration::from_secs(1),
+            backup_interval: Duration::from_secs(3600),
             sync: Sync::Interval,
+            classes: Vec::new(),
+            resident_bytes_max: u64::MAX,
         };
-        Shared::new(settings, Policy::AllowAll, Box::new(Anybody))
+        Shared::new(settings, Policy::AllowAll, Box::new(Anybody), Arc::new(Nowhere))
     }
 
     #[test]

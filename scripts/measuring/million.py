@@ -25,7 +25,7 @@ PLACE = "%06d"
 def run(fanal, folder, resources):
     # Each creation on disk before it is answered would measure the disk.
     command = [fanal, "--port", "0", "--data", os.path.join(folder, "million"),
-               "--log-level", "info", "--set", "snapshot.sync=interval",
+               "--log-level", "info", "--set", "store.sync=interval",
                "--set", "limits.nodes_max=%d" % (resources + 1000)]
     server = subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE,
                               stderr=subprocess.DEVNULL, text=True)

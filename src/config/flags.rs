@@ -22,9 +22,13 @@ pub struct ServerArgs {
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub port: Option<String>,
 
-    /// Keep the snapshot in this directory, as fanal.snapshot [setting: snapshot.path]
+    /// Keep the state in this directory [setting: store.directory]
     #[arg(long, value_name = "PATH")]
     pub data: Option<String>,
+
+    /// Refuse to start on a damaged store [setting: store.strict]
+    #[arg(long)]
+    pub strict: bool,
 
     /// Show log messages from this level up: error, warn, info, debug or trace [setting: log.level]
     #[arg(long, value_name = "LEVEL")]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
+use super::choices::{AuthMode, LogFormat, StoreEngine, StoreSync, User};
 use super::kind::{Kind, bytes, count, time};
 use super::preload::Declared;
 use super::show::Show;
@@ -25,6 +26,7 @@ const TICK: Duration = Duration::from_millis(10);
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// One `[section]` of the configuration file.
 pub(super) struct Section {
@@ -213,6 +215,18 @@ sections! {
         group: String = String::new(), Kind::Text;
     }
 
+    /// A port for who operates the server: `/healthz`, `/readyz` and `/metrics` over HTTP.
+    admin: Admin {
+        /// Whether there is such a port.
+        enabled: bool = false, Kind::Flag;
+
+        /// The address to listen on; everybody who reaches it may read what is there.
+        bind: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST), Kind::Address;
+
+        /// The TCP port to listen on; 0 takes any free one and logs it.
+        port: u16 = 3001, count(0, 65_535);
+    }
+
     /// Encryption of the WebSocket port; both files are needed for it.
     tls: Tls {
         /// The file with the certificate chain in PEM; empty for no encryption.
@@ -285,7 +299,7 @@ sections! {
         /// Messages that may wait for one resource.
         resource: usize = 4096, count(16, 1_048_576);
 
-        /// Messages that may wait for the supervisor, which saves snapshots.
+        /// Messages that may wait for the supervisor, which loads and saves.
         supervisor: usize = 8192, count(16, 1_048_576);
     }
 
@@ -295,6 +309,18 @@ sections! {
         /// value stays, and the next write starts another one.
         #[serde(deserialize_with = "duration")]
         idle_timeout: Duration = Duration::from_secs(60), time(TICK, DAY);
+
+        /// How large the values in memory may be together; beyond that, those of resources unused
+        /// for `idle_timeout` are left to the embedded store and read from it when they are used.
+        resident_bytes_max: u64 = 1_073_741_824, bytes(KIB, TIB);
+
+        /// The resources whose values are kept in memory but not saved (class live): paths in which
+        /// `*` stands for one name and `**` for any number of them.
+        live_paths: Vec<String> = Vec::new(), Kind::Patterns;
+
+        /// The resources whose values are handed to streams and links but not kept (class event):
+        /// who reads or begins a stream gets nil; paths as above, and these go first.
+        event_paths: Vec<String> = Vec::new(), Kind::Patterns;
     }
 
     /// Links, which hand each value of one resource on to another.
@@ -339,18 +365,37 @@ sections! {
         list_bytes_max: usize = 16_777_216, bytes(KIB, GIB);
     }
 
-    /// How the tree and its values are saved to disk.
-    snapshot: Snapshot {
-        /// The file they are saved to; a relative path starts at the working directory.
-        path: PathBuf = PathBuf::from("./data/fanal.snapshot"), Kind::Path;
+    /// Where the tree and its values are kept over a restart.
+    store: Store {
+        /// How: `embedded` in a database that is written where something changed, `file` in one
+        /// file that is written as a whole, `memory` not at all.
+        engine: StoreEngine = StoreEngine::Embedded, Kind::Choice(&["embedded", "file", "memory"]);
 
+        /// The directory of its files; a relative path starts at the working directory.
+        directory: PathBuf = PathBuf::from("./data"), Kind::Path;
+
+        /// What is on disk before a request is answered: `structure` what creates, deletes or
+        /// links, `all` values too, `interval` nothing, all is saved at `snapshot.interval`.
+        sync: StoreSync = StoreSync::Structure, Kind::Choice(&["structure", "all", "interval"]);
+
+        /// Whether the server refuses to start on a damaged store, instead of setting it aside and
+        /// starting from the newest backup.
+        strict: bool = false, Kind::Flag;
+
+        /// How much memory the embedded store takes to remember parts of its file.
+        cache_bytes_max: usize = 33_554_432, bytes(MIB, TIB);
+
+        /// How old the newest backup in the directory becomes before the embedded store writes
+        /// another one; it is used if the database is damaged.
+        #[serde(deserialize_with = "duration")]
+        backup_interval: Duration = HOUR, time(TICK, WEEK);
+    }
+
+    /// When changed values are saved.
+    snapshot: Snapshot {
         /// How often changed values are saved, which is also how much of them a crash can lose.
         #[serde(deserialize_with = "duration")]
         interval: Duration = Duration::from_secs(1), time(TICK, HOUR);
-
-        /// When a request that creates, deletes or links is answered: `structure` once the change
-        /// is on disk, `interval` at once, to be saved with the next snapshot.
-        sync: SnapshotSync = SnapshotSync::Structure, Kind::Choice(&["structure", "interval"]);
     }
 
     /// How the server stops.
@@ -403,63 +448,6 @@ impl Unix {
     /// The bits of `unix.mode`.
     pub fn mode_bits(&self) -> u32 {
         super::kind::file_mode(&self.mode).unwrap_or(0o600)
-    }
-}
-
-/// When a structural change is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SnapshotSync {
-    /// Once it is on disk.
-    Structure,
-    /// At once; it is saved with the next snapshot.
-    Interval,
-}
-
-/// How a log message is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// A line for people.
-    Text,
-    /// A JSON object per line.
-    Json,
-}
-
-/// Who is let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuthMode {
-    /// Everybody, with every right.
-    AllowAll,
-    /// Nobody.
-    AllowNone,
-    /// The configured users.
-    Users,
-}
-
-/// One user of `auth.mode = "users"`.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct User {
-    /// The name, which is also the user's place in the tree.
-    pub name: String,
-    /// The secret that proves the name.
-    pub token: String,
-    /// Whether this user may do everything.
-    #[serde(default)]
-    pub admin: bool,
-}
-
-/// Written by hand because a derived one would bring tokens into logs.
-impl std::fmt::Debug for User {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter
-            .debug_struct("User")
-            .field("name", &self.name)
-            .field("token", &"***")
-            .field("admin", &self.admin)
-            .finish()
     }
 }
 

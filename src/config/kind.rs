@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Routes,
     /// A list of values of the Origin header.
     Origins,
+    /// A list of patterns of resource paths.
+    Patterns,
     /// A path of the file system.
     Path,
     /// A path of the file system, or nothing.
@@ -82,7 +84,7 @@ pub(super) struct Fault {
 impl Kind {
     /// Whether a person writes a list for this key.
     fn is_list(&self) -> bool {
-        matches!(self, Self::Networks | Self::Routes | Self::Origins)
+        matches!(self, Self::Networks | Self::Routes | Self::Origins | Self::Patterns)
     }
 
     /// Whether it is written in blocks, which only a file has.
@@ -119,6 +121,9 @@ impl Kind {
                 "a list of origins such as \"https://example.org\", in lower case and without a \
                  path"
                     .to_owned()
+            }
+            Self::Patterns => {
+                "a list of resource paths such as \"user/*/input\" or \"buttons/**\"".to_owned()
             }
             Self::Path => "a path in quotes".to_owned(),
             Self::OptionalPath => "a path in quotes, or \"\" for none".to_owned(),
@@ -210,6 +215,7 @@ impl Kind {
             Self::Networks => network(text).is_some(),
             Self::Routes => is_route(text),
             Self::Origins => is_origin(text),
+            Self::Patterns => is_pattern(text),
             Self::Path => !text.is_empty() && !text.contains('\0'),
             Self::OptionalPath | Self::Text => !text.contains('\0'),
             Self::Mode => file_mode(text).is_some(),
@@ -283,6 +289,12 @@ fn network(text: &str) -> Option<IpNet> {
 fn is_route(text: &str) -> bool {
     let fits = |character: char| !character.is_whitespace() && !"?#*".contains(character);
     text == "*" || (text.starts_with('/') && text.chars().all(fits))
+}
+
+/// Names separated by single slashes; stars are whole names.
+fn is_pattern(text: &str) -> bool {
+    let fits = |name: &str| ["*", "**"].contains(&name) || !name.contains('*');
+    text.split('/').all(|name| !name.is_empty() && fits(name))
 }
 
 /// An Origin header is compared byte by byte, so what a browser never sends is refused here.

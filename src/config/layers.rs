@@ -1,7 +1,6 @@
 //! The layers that come from the environment and from the command line.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::draft::Draft;
 use super::file::plain;
@@ -15,8 +14,6 @@ const PREFIX: &str = "FANAL_";
 
 /// Variables with our prefix that are no configuration of the server: the token of its clients.
 const FOREIGN_VARIABLES: &[&str] = &["FANAL_TOKEN"];
-
-const SNAPSHOT_FILE: &str = "fanal.snapshot";
 
 /// Lays the environment over the draft.
 pub(super) fn apply_environment(env: impl Iterator<Item = (String, String)>, draft: &mut Draft) {
@@ -42,16 +39,12 @@ pub(super) fn apply_environment(env: impl Iterator<Item = (String, String)>, dra
 
 /// Lays the flags over the draft, those of `--set` last.
 pub(super) fn apply_flags(args: &ServerArgs, draft: &mut Draft) {
-    let snapshot_path = args.data.as_ref().map(|data| {
-        if data.is_empty() {
-            return String::new();
-        }
-        Path::new(data).join(SNAPSHOT_FILE).to_string_lossy().into_owned()
-    });
+    let strict = args.strict.then(|| "true".to_owned());
     let flags = [
         ("--bind", "server.bind", &args.bind),
         ("--port", "server.port", &args.port),
-        ("--data", "snapshot.path", &snapshot_path),
+        ("--data", "store.directory", &args.data),
+        ("--strict", "store.strict", &strict),
         ("--log-level", "log.level", &args.log_level),
     ];
     for (name, dotted, value) in flags {

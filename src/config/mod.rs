@@ -6,6 +6,7 @@
 //!
 //! Nothing here acts on the world: the only touch is reading the one file that [`load`] is told of.
 
+mod choices;
 mod draft;
 mod file;
 mod flags;
@@ -22,14 +23,14 @@ mod users;
 
 use std::path::PathBuf;
 
+pub use choices::{AuthMode, LogFormat, StoreEngine, StoreSync, User};
 pub use file::{DEFAULT_FILE, Source};
 pub use flags::ServerArgs;
 pub use keys::{
-    Auth, AuthMode, Config, Limits, Link, Log, LogFormat, Mailbox, Outbox, Preload, Resource,
-    Server, Session, Shutdown, Snapshot, SnapshotSync, Socket, Stream, Tcp, Tls, Unix, User,
-    Websocket,
+    Admin, Auth, Config, Limits, Link, Log, Mailbox, Outbox, Preload, Resource, Server, Session,
+    Shutdown, Snapshot, Socket, Store, Stream, Tcp, Tls, Unix, Websocket,
 };
-pub use preload::{Declared, USER_PLACEHOLDER};
+pub use preload::{Declared, DeclaredClass, USER_PLACEHOLDER};
 pub use problem::{Origin, Origins, Problem, Problems};
 pub use render::{example, print};
 

@@ -14,7 +14,7 @@ use super::{show, suggest};
 /// What stands for the name of each user in turn.
 pub const USER_PLACEHOLDER: &str = "{user}";
 
-const FIELDS: &[&str] = &["path", "directory", "value", "zero_bytes", "source"];
+const FIELDS: &[&str] = &["path", "directory", "class", "value", "zero_bytes", "source"];
 
 /// The largest value that can be asked for as so many zeros.
 const ZERO_BYTES_MAX: i64 = 16 * 1024 * 1024;
@@ -28,6 +28,9 @@ pub struct Declared {
     /// Whether it is a directory and no resource.
     #[serde(default)]
     pub directory: bool,
+    /// What is kept of the resource; without, the patterns of `[resource]` decide.
+    #[serde(default)]
+    pub class: Option<DeclaredClass>,
     /// The first value of the resource; nil without.
     #[serde(default)]
     pub value: Option<Value>,
@@ -39,6 +42,28 @@ pub struct Declared {
     pub source: Option<String>,
 }
 
+/// What is kept of a resource that is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeclaredClass {
+    /// Its value, in memory and on disk.
+    State,
+    /// Its value, in memory only.
+    Live,
+    /// Nothing.
+    Event,
+}
+
+impl DeclaredClass {
+    fn name(self) -> &'static str {
+        match self {
+            DeclaredClass::State => "state",
+            DeclaredClass::Live => "live",
+            DeclaredClass::Event => "event",
+        }
+    }
+}
+
 impl Declared {
     /// Its fields as `name = value` in TOML.
     pub(super) fn fields(&self) -> Vec<String> {
@@ -46,6 +71,7 @@ impl Declared {
         if self.directory {
             fields.push("directory = true".to_owned());
         }
+        fields.extend(self.class.map(|class| format!("class = {}", show::quote(class.name()))));
         fields.extend(self.value.as_ref().map(|value| format!("value = {value}")));
         fields.extend(self.zero_bytes.map(|count| format!("zero_bytes = {count}")));
         fields.extend(self.source.as_ref().map(|path| format!("source = {}", show::quote(path))));
@@ -130,9 +156,9 @@ impl Reader<'_> {
             self.reject(origin, "", ": this block has no path, which each needs");
         }
         let is_directory = block.get("directory").and_then(Value::as_bool).unwrap_or(false);
-        if is_directory && ["value", "zero_bytes", "source"].iter().any(|name| has(name)) {
-            let rest = ": a directory has no value and follows nothing, expected directory = true \
-                        with nothing but path";
+        if is_directory && ["class", "value", "zero_bytes", "source"].iter().any(|name| has(name)) {
+            let rest = ": a directory has no class or value and follows nothing, expected \
+                        directory = true with nothing but path";
             self.reject(origin, "", rest);
         }
         if has("value") && has("zero_bytes") {
@@ -152,6 +178,11 @@ fn check(name: &str, value: &DeValue<'_>) -> Result<Value, String> {
     let checked = to_value(value);
     match name {
         "directory" => checked.filter(Value::is_bool).ok_or_else(|| "true or false".to_owned()),
+        "class" => checked
+            .filter(|class| {
+                class.as_str().is_some_and(|name| ["state", "live", "event"].contains(&name))
+            })
+            .ok_or_else(|| "one of \"state\", \"live\", \"event\"".to_owned()),
         "zero_bytes" => checked
             .filter(|count| count.as_integer().is_some_and(|n| (1..=ZERO_BYTES_MAX).contains(&n)))
             .ok_or_else(|| format!("a number of bytes from 1 to {ZERO_BYTES_MAX}")),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::keys::{self, AuthMode, Config};
+use super::choices::AuthMode;
+use super::keys::{self, Config};
 use super::preload::Declared;
 use super::problem::{About, Origin, Origins, Problem};
 

@@ -4,7 +4,8 @@
 use std::fmt::Write;
 
 use super::Loaded;
-use super::keys::{Config, Key, SECTIONS, User};
+use super::choices::User;
+use super::keys::{Config, Key, SECTIONS};
 use super::kind::Kind;
 use super::preload::Declared;
 use super::problem::Origin;

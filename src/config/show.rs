@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::keys::{AuthMode, LogFormat, SnapshotSync, User};
+use super::choices::{AuthMode, LogFormat, StoreEngine, StoreSync, User};
 
 /// What stands in the place of a token wherever configuration is shown.
 pub(super) const HIDDEN: &str = "***";
@@ -126,10 +126,21 @@ impl Show for usize {
     }
 }
 
-impl Show for SnapshotSync {
+impl Show for StoreEngine {
+    fn show(&self) -> String {
+        quote(match self {
+            Self::Embedded => "embedded",
+            Self::File => "file",
+            Self::Memory => "memory",
+        })
+    }
+}
+
+impl Show for StoreSync {
     fn show(&self) -> String {
         quote(match self {
             Self::Structure => "structure",
+            Self::All => "all",
             Self::Interval => "interval",
         })
     }

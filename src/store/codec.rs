@@ -4,7 +4,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use fanal_actors::ports::{Change, ChangeKind, SnapshotItem};
-use fanal_actors::{Path, Value};
+use fanal_actors::{Class, Path, Value};
 
 use super::msgpack::{Decoder, Fault, write_array, write_binary, write_number, write_text};
 
@@ -28,11 +28,12 @@ pub(super) fn write_item(out: &mut Vec<u8>, item: &SnapshotItem) -> io::Result<(
             write_number(out, ITEM_DIRECTORY);
             write_path(out, path)
         }
-        SnapshotItem::Resource { path, value } => {
-            write_array(out, 3)?;
+        SnapshotItem::Resource { path, class, value, .. } => {
+            write_array(out, 3 + usize::from(class.is_some()))?;
             write_number(out, ITEM_RESOURCE);
             write_path(out, path)?;
-            write_binary(out, value.as_bytes())
+            write_binary(out, value.as_bytes())?;
+            class.map_or(Ok(()), |class| write_text(out, class.name()))
         }
         SnapshotItem::Link { source, destination } => {
             write_array(out, 3)?;
@@ -46,7 +47,9 @@ pub(super) fn write_item(out: &mut Vec<u8>, item: &SnapshotItem) -> io::Result<(
 /// Appends one change.
 pub(super) fn write_change(out: &mut Vec<u8>, change: &Change) -> io::Result<()> {
     let (kind, length) = match &change.kind {
-        ChangeKind::CreateResource { .. } => (CHANGE_CREATE_RESOURCE, 4),
+        ChangeKind::CreateResource { class, .. } => {
+            (CHANGE_CREATE_RESOURCE, 4 + usize::from(class.is_some()))
+        }
         ChangeKind::CreateDirectory { .. } => (CHANGE_CREATE_DIRECTORY, 3),
         ChangeKind::Delete { .. } => (CHANGE_DELETE, 3),
         ChangeKind::Link { .. } => (CHANGE_LINK, 4),
@@ -56,9 +59,10 @@ pub(super) fn write_change(out: &mut Vec<u8>, change: &Change) -> io::Result<()>
     write_number(out, change.sequence);
     write_number(out, kind);
     match &change.kind {
-        ChangeKind::CreateResource { path, value } => {
+        ChangeKind::CreateResource { path, class, value, .. } => {
             write_path(out, path)?;
-            write_binary(out, value.as_bytes())
+            write_binary(out, value.as_bytes())?;
+            class.map_or(Ok(()), |class| write_text(out, class.name()))
         }
         ChangeKind::CreateDirectory { path } | ChangeKind::Delete { path } => write_path(out, path),
         ChangeKind::Link { source, destination } | ChangeKind::Unlink { source, destination } => {
@@ -101,9 +105,12 @@ impl<R: Read> Reader<R> {
         let length = self.input.array()?;
         let item = match (self.input.number()?, length) {
             (ITEM_DIRECTORY, 2) => SnapshotItem::Directory { path: self.path()? },
-            (ITEM_RESOURCE, 3) => {
-                SnapshotItem::Resource { path: self.path()?, value: self.value()? }
-            }
+            (ITEM_RESOURCE, 3 | 4) => SnapshotItem::Resource {
+                path: self.path()?,
+                number: 0,
+                value: self.value()?,
+                class: self.class(length == 4)?,
+            },
             (ITEM_LINK, 3) => {
                 SnapshotItem::Link { source: self.path()?, destination: self.path()? }
             }
@@ -122,9 +129,12 @@ impl<R: Read> Reader<R> {
         let length = self.input.array()?;
         let sequence = self.input.number()?;
         let kind = match (self.input.number()?, length) {
-            (CHANGE_CREATE_RESOURCE, 4) => {
-                ChangeKind::CreateResource { path: self.path()?, value: self.value()? }
-            }
+            (CHANGE_CREATE_RESOURCE, 4 | 5) => ChangeKind::CreateResource {
+                path: self.path()?,
+                number: 0,
+                value: self.value()?,
+                class: self.class(length == 5)?,
+            },
             (CHANGE_CREATE_DIRECTORY, 3) => ChangeKind::CreateDirectory { path: self.path()? },
             (CHANGE_DELETE, 3) => ChangeKind::Delete { path: self.path()? },
             (CHANGE_LINK, 4) => {
@@ -153,6 +163,15 @@ impl<R: Read> Reader<R> {
             depth += 1;
         }
         Ok(Path::new(self.names.iter().take(depth).cloned()))
+    }
+
+    fn class(&mut self, is_there: bool) -> Result<Option<Class>, Fault> {
+        if !is_there {
+            return Ok(None);
+        }
+        let name = self.input.text()?;
+        let class = Class::by_name(name);
+        class.map(Some).ok_or_else(|| Fault::damaged("there is no such class".to_owned()))
     }
 
     fn value(&mut self) -> Result<Value, Fault> {

@@ -1,7 +1,8 @@
 //! Files by which a state is carried elsewhere: snapshots, JSON, and those of the original server.
 //!
 //! A JSON file is `{"fanal": 1, "directories": [path], "resources": [{"path", "value"}], "links":
-//! [{"source", "destination"}]}`, a path being an array of names. A value that JSON cannot carry
+//! [{"source", "destination"}]}`, a path being an array of names. A resource that was made with a
+//! class has it as `class`. A value that JSON cannot carry
 //! without a loss has in the place of `value` its MessagePack in base64, as `msgpack`.
 
 use std::fs::{self, File};
@@ -12,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use fanal_actors::ports::{Snapshot, SnapshotItem};
-use fanal_actors::{Path, Value, split_value};
+use fanal_actors::{Class, Path, Value, split_value};
 use serde::{Deserialize, Serialize};
 
 use super::files::sync_directory;
@@ -44,6 +45,8 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct Resource {
     path: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     value: Option<serde_json::Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,11 +78,7 @@ fn is_json(file: &FilePath) -> bool {
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn write_file(
-    file: &FilePath,
-    image: &Image,
-    progress: impl FnMut() + Send + 'static,
-) -> anyhow::Result<()> {
+pub fn write_file(file: &FilePath, image: &Image, progress: impl FnMut()) -> anyhow::Result<()> {
     let mut new = file.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
@@ -99,11 +98,7 @@ pub fn write_file(
     })
 }
 
-fn write_snapshot(
-    new: &FilePath,
-    image: &Image,
-    mut progress: impl FnMut() + Send + 'static,
-) -> io::Result<()> {
+fn write_snapshot(new: &FilePath, image: &Image, mut progress: impl FnMut()) -> io::Result<()> {
     let Snapshot { sequence, items } = image.snapshot();
     let items = Box::new(items.inspect(move |_| progress()));
     snapshot::write(new, Snapshot { sequence, items }).map(drop)
@@ -121,10 +116,12 @@ fn write_json(new: &FilePath, image: &Image, mut progress: impl FnMut()) -> io::
         progress();
         match item {
             SnapshotItem::Directory { path } => document.directories.push(names(&path)),
-            SnapshotItem::Resource { path, value } => {
+            SnapshotItem::Resource { path, class, value, .. } => {
                 let json = to_json(&value);
                 let msgpack = json.is_none().then(|| BASE64_STANDARD.encode(value.as_bytes()));
-                document.resources.push(Resource { path: names(&path), value: json, msgpack });
+                let class = class.map(|class| class.name().to_owned());
+                let path = names(&path);
+                document.resources.push(Resource { path, class, value: json, msgpack });
             }
             SnapshotItem::Link { source, destination } => {
                 let (source, destination) = (names(&source), names(&destination));
@@ -197,13 +194,17 @@ fn read_json(file: &FilePath) -> anyhow::Result<Image> {
     for names in document.directories {
         items.push(SnapshotItem::Directory { path: path(names)? });
     }
-    for Resource { path: names, value, msgpack } in document.resources {
+    for Resource { path: names, class, value, msgpack } in document.resources {
         let value = match (value, msgpack) {
             (Some(json), None) => from_json(&json)?,
             (None, Some(text)) => from_base64(&text).with_context(|| format!("in {names:?}"))?,
             _ => bail!("{names:?}: expected either value or msgpack"),
         };
-        items.push(SnapshotItem::Resource { path: path(names)?, value });
+        let class = class.map(|name| {
+            Class::by_name(&name).with_context(|| format!("{names:?}: there is no class {name:?}"))
+        });
+        let class = class.transpose()?;
+        items.push(SnapshotItem::Resource { path: path(names)?, number: 0, class, value });
     }
     for Link { source, destination } in document.links {
         let (source, destination) = (path(source)?, path(destination)?);
@@ -230,7 +231,8 @@ fn read_beacon(bytes: &[u8]) -> anyhow::Result<Image> {
         let (value, behind) = split_value(rest, DEPTH_MAX)
             .with_context(|| format!("the value of {key:?} is no whole MessagePack"))?;
         let path = Path::new(key.split('/'));
-        items.push(SnapshotItem::Resource { path, value: Value::copy_from(value) });
+        let value = Value::copy_from(value);
+        items.push(SnapshotItem::Resource { path, number: 0, class: None, value });
         rest = behind;
     }
     ensure!(rest.is_empty(), "{} bytes follow its end", rest.len());
@@ -280,12 +282,13 @@ mod tests {
         })
     }
 
-    fn image_of(values: &[Any]) -> Image {
+    fn image_of(values: &[Any], classes: [Option<Class>; 3]) -> Image {
         let item = |(number, value): (usize, &Any)| {
             let mut encoded = Vec::new();
             rmpv::encode::write_value(&mut encoded, value).unwrap();
             let path = Path::new([format!("{}", number % 3), format!("\u{e4}{number}\n\"")]);
-            SnapshotItem::Resource { path, value: Value::copy_from(&encoded) }
+            let class = classes[number % 3];
+            SnapshotItem::Resource { path, number: 0, class, value: Value::copy_from(&encoded) }
         };
         checked(values.iter().enumerate().map(item).collect()).unwrap()
     }
@@ -296,7 +299,7 @@ mod tests {
         #[test]
         fn whatever_is_written_is_read_back_byte_for_byte(values in vec(any_value(), 0..8)) {
             let directory = tempfile::tempdir().unwrap();
-            let image = image_of(&values);
+            let image = image_of(&values, [None, Some(Class::Live), Some(Class::State)]);
             for name in ["f.json", "f.fanal"] {
                 let file = directory.path().join(name);
                 write_file(&file, &image, || ()).unwrap();
@@ -306,10 +309,10 @@ mod tests {
 
         #[test]
         fn a_map_of_the_original_server_is_read(values in vec(any_value(), 0..8)) {
-            let image = image_of(&values);
+            let image = image_of(&values, [None; 3]);
             let mut encoded = Vec::new();
             let entry = |item| match item {
-                SnapshotItem::Resource { path, value } => {
+                SnapshotItem::Resource { path, value, .. } => {
                     let mut bytes = value.as_bytes();
                     let value = rmpv::decode::read_value(&mut bytes).unwrap();
                     Some((Any::from(path.names().join("/")), value))

@@ -178,7 +178,7 @@ fn held(path: &FilePath, file: File) -> StoreError {
         _ => "another process".to_owned(),
     };
     StoreError(format!(
-        "{} is locked by {holder}: stop it, or give this broker a snapshot path of its own",
+        "{} is locked by {holder}: stop it, or give this broker a data directory of its own",
         path.display()
     ))
 }

@@ -2,18 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use fanal_actors::ports::{Change, ChangeKind, Snapshot, SnapshotItem};
-use fanal_actors::{Path, Value};
+use fanal_actors::ports::{Change, ChangeKind, Restore, Snapshot, SnapshotItem, Store, StoreError};
+use fanal_actors::{Class, Path, Value};
 
 /// A tree with its values and links.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Image {
     /// Everything but the root; `None` for a directory. What is below a directory follows it.
-    nodes: BTreeMap<Path, Option<Value>>,
+    nodes: BTreeMap<Path, Option<Leaf>>,
     /// Links as (source, destination).
     links: BTreeSet<(Path, Path)>,
     /// The sequence of the last change that is contained; 0 for none.
     pub(super) sequence: u64,
+}
+
+/// A resource.
+#[derive(Clone, Debug, PartialEq)]
+struct Leaf {
+    /// The class that it was made with; `None` if the rules decide.
+    class: Option<Class>,
+    value: Value,
 }
 
 /// How many of everything there are.
@@ -70,12 +78,22 @@ impl Image {
         image
     }
 
+    /// What is in this store.
+    ///
+    /// # Errors
+    /// If the store cannot be used.
+    pub fn of(store: &dyn Store) -> Result<Self, StoreError> {
+        let mut collected = Collected::default();
+        store.load(&mut collected)?;
+        Ok(Image::new(collected.items, collected.sequence, collected.changes))
+    }
+
     fn apply(&mut self, change: Change) {
         self.sequence = self.sequence.max(change.sequence);
         match change.kind {
-            ChangeKind::CreateResource { path, value } => {
+            ChangeKind::CreateResource { path, class, value, .. } => {
                 if !self.nodes.contains_key(&path) {
-                    drop(self.add_node(path, Some(value)));
+                    drop(self.add_node(path, Some(Leaf { class, value })));
                 }
             }
             ChangeKind::CreateDirectory { path } => drop(self.add_node(path, None)),
@@ -108,9 +126,9 @@ impl Image {
 
     /// Adds a node and the directories above it. Returns whether it was new, and the value that a
     /// resource had before.
-    fn add_node(&mut self, path: Path, value: Option<Value>) -> Result<Was, String> {
+    fn add_node(&mut self, path: Path, leaf: Option<Leaf>) -> Result<Was, String> {
         if path.is_root() {
-            return if value.is_none() {
+            return if leaf.is_none() {
                 Ok(Was::Same)
             } else {
                 Err("the root is no resource".into())
@@ -121,7 +139,7 @@ impl Image {
         if let Some(blocking) = (1..names.len()).map(above).find(|path| self.is_resource(path)) {
             return Err(format!("{path} is below the resource {blocking}"));
         }
-        match (self.nodes.get(&path), &value) {
+        match (self.nodes.get(&path), &leaf) {
             (Some(Some(_)), None) => return Err(format!("{path} is a resource, not a directory")),
             (Some(None), Some(_)) => return Err(format!("{path} is a directory, not a resource")),
             (Some(old), new) if old == new => return Ok(Was::Same),
@@ -130,7 +148,7 @@ impl Image {
         for depth in 1..names.len() {
             self.nodes.entry(above(depth)).or_insert(None);
         }
-        Ok(if self.nodes.insert(path, value).is_some() { Was::Other } else { Was::Missing })
+        Ok(if self.nodes.insert(path, leaf).is_some() { Was::Other } else { Was::Missing })
     }
 
     fn add_link(&mut self, source: Path, destination: Path) -> Result<Was, String> {
@@ -168,8 +186,8 @@ impl Image {
     /// Puts the other image over this one: its values win. What is in conflict is left out.
     pub fn merge(&mut self, other: Image) -> Merged {
         let mut merged = Merged::default();
-        for (path, value) in other.nodes {
-            merged.note(self.add_node(path, value));
+        for (path, leaf) in other.nodes {
+            merged.note(self.add_node(path, leaf));
         }
         for (source, destination) in other.links {
             merged.note(self.add_link(source, destination));
@@ -183,7 +201,9 @@ impl Image {
         for item in items {
             merged.note(match item {
                 SnapshotItem::Directory { path } => self.add_node(path, None),
-                SnapshotItem::Resource { path, value } => self.add_node(path, Some(value)),
+                SnapshotItem::Resource { path, class, value, .. } => {
+                    self.add_node(path, Some(Leaf { class, value }))
+                }
                 SnapshotItem::Link { source, destination } => self.add_link(source, destination),
             });
         }
@@ -198,10 +218,10 @@ impl Image {
     /// How many of everything there are.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts { links: self.links.len() as u64, ..Counts::default() };
-        for value in self.nodes.values() {
-            match value {
+        for leaf in self.nodes.values() {
+            match leaf {
                 None => counts.directories += 1,
-                Some(value) => {
+                Some(Leaf { value, .. }) => {
                     counts.resources += 1;
                     counts.value_bytes += value.size_bytes() as u64;
                 }
@@ -212,9 +232,11 @@ impl Image {
 
     /// Everything, parents before their children and links last.
     pub fn items(&self) -> impl Iterator<Item = SnapshotItem> {
-        let node = |(path, value): (&Path, &Option<Value>)| match value.clone() {
+        let node = |(path, leaf): (&Path, &Option<Leaf>)| match leaf.clone() {
             None => SnapshotItem::Directory { path: path.clone() },
-            Some(value) => SnapshotItem::Resource { path: path.clone(), value },
+            Some(Leaf { class, value }) => {
+                SnapshotItem::Resource { path: path.clone(), number: 0, class, value }
+            }
         };
         let link = |(source, destination): &(Path, Path)| SnapshotItem::Link {
             source: source.clone(),
@@ -224,9 +246,34 @@ impl Image {
     }
 
     /// The same as a store takes it.
-    pub fn snapshot(&self) -> Snapshot {
-        let items: Vec<SnapshotItem> = self.items().collect();
-        Snapshot { sequence: self.sequence, items: Box::new(items.into_iter()) }
+    pub fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot { sequence: self.sequence, items: Box::new(self.items()) }
+    }
+}
+
+/// What a store gave.
+#[derive(Default)]
+struct Collected {
+    items: Vec<SnapshotItem>,
+    sequence: u64,
+    changes: Vec<Change>,
+}
+
+impl Restore for Collected {
+    fn begin(&mut self) {
+        *self = Collected::default();
+    }
+
+    fn item(&mut self, item: SnapshotItem) {
+        self.items.push(item);
+    }
+
+    fn sequence(&mut self, sequence: u64) {
+        self.sequence = sequence;
+    }
+
+    fn change(&mut self, change: Change) {
+        self.changes.push(change);
     }
 }
 

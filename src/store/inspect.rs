@@ -100,7 +100,7 @@ fn segment_report(path: PathBuf, bytes: usize, contents: &Contents) -> FileRepor
     FileReport { path, bytes: bytes as u64, what, is_good }
 }
 
-fn snapshot_report(path: &FilePath, found: &Found) -> Option<FileReport> {
+pub(super) fn snapshot_report(path: &FilePath, found: &Found) -> Option<FileReport> {
     let (what, is_good) = match found {
         Found::Missing => return None,
         Found::Good { items, sequence } => {

@@ -376,13 +376,13 @@ mod tests {
     fn a_newer_segment_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let segment = directory.path().join("s.journal.0000000001");
-        let payload = [&b"\x92\xad"[..], b"fanal journal", b"\x02"].concat();
+        let payload = [&b"\x92\xad"[..], b"fanal journal", b"\x03"].concat();
         let mut bytes = vec![0xce, 0, 0, 0, 16, 0xce];
         let sum = crc32fast::hash(&[&[0, 0, 0, 16], &payload[..]].concat());
         bytes.extend(sum.to_be_bytes());
         bytes.extend(payload);
         fs::write(&segment, bytes).unwrap();
         let error = journal(&directory).load(0).unwrap_err().to_string();
-        assert!(error.contains("newer fanal (format 2), this one reads format 1"), "{error}");
+        assert!(error.contains("newer fanal (format 3), this one reads format 2"), "{error}");
     }
 }

@@ -24,9 +24,10 @@
 //!
 //! | value | |
 //! |---|---|
-//! | `["fanal snapshot", 1, sequence]` | format 1, and the last change that is contained |
+//! | `["fanal snapshot", 2, sequence]` | format 2, and the last change that is contained |
 //! | `[0, path]` | a directory; a path is an array of strings |
 //! | `[1, path, value]` | a resource; the value's encoded bytes as binary |
+//! | `[1, path, value, class]` | one that was made with this class, as text; since format 2 |
 //! | `[2, source, destination]` | a link between two paths |
 //! | `[3, count, checksum]` | the end: how many items came before, CRC-32 of all bytes before it |
 //!
@@ -38,12 +39,12 @@
 //!
 //! A list of records, each of three MessagePack values: the payload's length and a CRC-32 of that
 //! length (as four bytes, big-endian) and the payload, both as integers of five bytes, then the
-//! payload. The first payload is `["fanal journal", 1]`, every other one is an array with the
+//! payload. The first payload is `["fanal journal", 2]`, every other one is an array with the
 //! changes of one append:
 //!
 //! | value | |
 //! |---|---|
-//! | `[sequence, 1, path, value]` | a resource was created |
+//! | `[sequence, 1, path, value]` | a resource was created; with a class behind the value, if any |
 //! | `[sequence, 2, path]` | a directory was created |
 //! | `[sequence, 3, path]` | a resource or directory was deleted |
 //! | `[sequence, 4, source, destination]` | a link was made |
@@ -57,11 +58,13 @@
 //! the same tree.
 
 mod codec;
+mod embedded;
 mod exchange;
 mod files;
 mod image;
 mod inspect;
 mod journal;
+mod memory;
 mod msgpack;
 mod segment;
 mod snapshot;
@@ -71,16 +74,40 @@ mod tests;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
-use fanal_actors::ports::{Change, Loaded, SaveReport, Snapshot, SnapshotItem, Store, StoreError};
+use fanal_actors::Value;
+use fanal_actors::ports::{
+    Change, Restore, SaveReport, Snapshot, SnapshotItem, Store, StoreError, Unsaved,
+};
 use parking_lot::Mutex;
 
+use crate::config::{Config, StoreEngine};
+
+pub use self::embedded::{EmbeddedSettings, EmbeddedStore, inspect_embedded};
 pub use self::exchange::{read_file, write_file};
 use self::files::{Files, When, create_directory, failed, lock, set_aside, sync_directory};
 pub use self::image::{Counts, Image, Merged};
 pub use self::inspect::{FileReport, Inspected, inspect};
 use self::journal::Journal;
+pub use self::memory::MemoryStore;
 use self::snapshot::Found;
+pub use self::snapshot::write_to;
+
+/// Opens the store that the configuration names.
+///
+/// # Errors
+/// If it is used by another process, or its directory cannot be used.
+pub fn open(config: &Config) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(match config.store.engine {
+        StoreEngine::Embedded => Arc::new(EmbeddedStore::open(EmbeddedSettings::from(config))?),
+        StoreEngine::File => Arc::new(FileStore::open(config.store.directory.join(SNAPSHOT_FILE))?),
+        StoreEngine::Memory => Arc::new(MemoryStore),
+    })
+}
+
+/// The name of the newest snapshot in the directory of a store.
+pub const SNAPSHOT_FILE: &str = "fanal.snapshot";
 
 /// Keeps the broker's state in files next to each other.
 #[derive(Debug)]
@@ -197,8 +224,19 @@ fn read_snapshot(path: &FilePath) -> Result<Found, StoreError> {
     Ok(found)
 }
 
-impl Store for FileStore {
-    fn load(&self) -> Result<Loaded, StoreError> {
+/// What the files hold.
+#[derive(Debug, Default, PartialEq)]
+struct Loaded {
+    /// The items of the newest good snapshot, in the order in which they were saved.
+    items: Vec<SnapshotItem>,
+    /// The sequence of that snapshot; 0 if there was none.
+    sequence: u64,
+    /// Acknowledged structural changes after that snapshot, by rising sequence.
+    changes: Vec<Change>,
+}
+
+impl FileStore {
+    fn load_all(&self) -> Result<Loaded, StoreError> {
         let mut kept = self.kept.lock();
         *kept = Kept::default();
         let (items, sequence) = self.load_snapshot(&mut kept)?;
@@ -206,11 +244,17 @@ impl Store for FileStore {
         Ok(Loaded { items, sequence, changes })
     }
 
-    fn append(&self, changes: &[Change]) -> Result<(), StoreError> {
-        self.journal.lock().append(changes)
-    }
-
-    fn save(&self, take: &mut dyn FnMut() -> Snapshot) -> Result<SaveReport, StoreError> {
+    /// Replaces what is stored by the snapshot that `take` returns, atomically and durably.
+    ///
+    /// `take` is called once. Every change appended before it is called is part of its snapshot;
+    /// changes appended later may or may not be.
+    ///
+    /// # Errors
+    /// If the snapshot may not be durable; what was stored before stays valid.
+    pub fn save_whole<'s>(
+        &self,
+        take: &mut dyn FnMut() -> Snapshot<'s>,
+    ) -> Result<SaveReport, StoreError> {
         let mut kept = self.kept.lock();
         self.journal.lock().switch();
         let snapshot = take();
@@ -226,5 +270,36 @@ impl Store for FileStore {
         needless.remove();
         self.journal.lock().put_back(needless);
         Ok(report)
+    }
+}
+
+impl Store for FileStore {
+    fn load(&self, restore: &mut dyn Restore) -> Result<(), StoreError> {
+        let Loaded { items, sequence, changes } = self.load_all()?;
+        restore.begin();
+        for item in items {
+            restore.item(item);
+        }
+        restore.sequence(sequence);
+        for change in changes {
+            restore.change(change);
+        }
+        Ok(())
+    }
+
+    fn append(&self, changes: &[Change]) -> Result<(), StoreError> {
+        self.journal.lock().append(changes)
+    }
+
+    fn save(&self, unsaved: &dyn Unsaved) -> Result<SaveReport, StoreError> {
+        self.save_whole(&mut || unsaved.picture())
+    }
+
+    fn read(&self, _: u64) -> Result<Option<Value>, StoreError> {
+        Err(StoreError("a snapshot file is read as a whole only".to_owned()))
+    }
+
+    fn keeps_values(&self) -> bool {
+        false
     }
 }

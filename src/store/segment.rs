@@ -15,7 +15,7 @@ use super::msgpack::{
 /// The first value in a segment's first record.
 const MAGIC: &str = "fanal journal";
 /// The newest format that this code reads, and the one it writes.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
 /// Length and checksum, each a MessagePack integer of five bytes.
 const HEAD_BYTES: usize = 10;
 /// The search for good records after a bad one computes checksums over at most this much: a value
@@ -179,7 +179,7 @@ fn holds_record(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use fanal_actors::ports::ChangeKind;
-    use fanal_actors::{Path, Value};
+    use fanal_actors::{Class, Path, Value};
 
     use super::*;
 
@@ -187,7 +187,12 @@ mod tests {
         let path = Path::new(["a", "b"]);
         let source = Path::new(["c"]);
         let kind = match sequence % 5 {
-            0 => ChangeKind::CreateResource { path, value: Value::copy_from(&[1, 2, 3]) },
+            0 => ChangeKind::CreateResource {
+                path,
+                number: 0,
+                class: sequence.is_multiple_of(2).then_some(Class::Live),
+                value: Value::copy_from(&[1, 2, 3]),
+            },
             1 => ChangeKind::CreateDirectory { path },
             2 => ChangeKind::Delete { path },
             3 => ChangeKind::Link { source, destination: path },
@@ -264,7 +269,12 @@ mod tests {
     fn a_record_inside_a_value_is_never_taken_for_a_record() {
         let inner = changes_record(&[change(99)]).unwrap();
         let path = Path::new(["x"]);
-        let kind = ChangeKind::CreateResource { path, value: Value::copy_from(&inner) };
+        let kind = ChangeKind::CreateResource {
+            path,
+            number: 0,
+            class: None,
+            value: Value::copy_from(&inner),
+        };
         let mut bytes = header().unwrap();
         bytes.extend(changes_record(&[Change { sequence: 1, kind }]).unwrap());
         bytes.pop();
@@ -278,10 +288,10 @@ mod tests {
         let mut payload = Vec::new();
         write_array(&mut payload, 3).unwrap();
         write_text(&mut payload, MAGIC).unwrap();
-        write_number(&mut payload, 2);
+        write_number(&mut payload, 3);
         write_number(&mut payload, 5);
         let bytes = record(&payload).unwrap();
-        assert_eq!(read(&bytes).end, End::Newer { format: 2 });
+        assert_eq!(read(&bytes).end, End::Newer { format: 3 });
     }
 
     #[test]

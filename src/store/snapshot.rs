@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path as FilePath;
 
 use fanal_actors::ports::{SaveReport, Snapshot, SnapshotItem};
@@ -14,7 +15,9 @@ use super::msgpack::{
 /// The first value in a snapshot's header.
 pub(super) const MAGIC: &str = "fanal snapshot";
 /// The newest format that this code reads, and the one it writes.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
+/// The oldest format that this code reads; it has no classes.
+const FORMAT_OLDEST: u64 = 1;
 
 /// The checksum at the end of a file, marker included.
 const CHECKSUM_BYTES: usize = 5;
@@ -25,8 +28,38 @@ const BUFFER_BYTES: usize = 256 * 1024;
 const SYNC_BYTES: usize = 4 * 1024 * 1024;
 
 /// Writes a snapshot to this file, durably but for the file's name.
-pub(super) fn write(file: &FilePath, snapshot: Snapshot) -> io::Result<SaveReport> {
-    let mut out = Output::new(File::create(file)?);
+pub(super) fn write(file: &FilePath, snapshot: Snapshot<'_>) -> io::Result<SaveReport> {
+    write_to(File::create(file)?, snapshot)
+}
+
+/// Where a snapshot can be written to.
+pub trait Sink: Write {
+    /// Makes what was written durable; its metadata too if it is the end.
+    ///
+    /// # Errors
+    /// If it may not be durable.
+    fn sync(&mut self, is_end: bool) -> io::Result<()>;
+}
+
+impl Sink for File {
+    fn sync(&mut self, is_end: bool) -> io::Result<()> {
+        if is_end { self.sync_all() } else { self.sync_data() }
+    }
+}
+
+/// The other end keeps it.
+impl Sink for UnixStream {
+    fn sync(&mut self, _: bool) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes a snapshot.
+///
+/// # Errors
+/// If it cannot be written as a whole.
+pub fn write_to<S: Sink>(sink: S, snapshot: Snapshot<'_>) -> io::Result<SaveReport> {
+    let mut out = Output::new(sink);
     write_array(&mut out.buffer, 3)?;
     write_text(&mut out.buffer, MAGIC)?;
     write_number(&mut out.buffer, FORMAT);
@@ -46,8 +79,8 @@ pub(super) fn write(file: &FilePath, snapshot: Snapshot) -> io::Result<SaveRepor
 }
 
 /// A file that is written in large pieces, with a checksum over all of it.
-struct Output {
-    file: File,
+struct Output<S> {
+    sink: S,
     /// Encoded, not yet written.
     buffer: Vec<u8>,
     /// Over everything that has left the buffer.
@@ -56,11 +89,11 @@ struct Output {
     unsynced_bytes: usize,
 }
 
-impl Output {
-    fn new(file: File) -> Self {
+impl<S: Sink> Output<S> {
+    fn new(sink: S) -> Self {
         let checksum = crc32fast::Hasher::new();
         let buffer = Vec::with_capacity(2 * BUFFER_BYTES);
-        Output { file, buffer, checksum, written_bytes: 0, unsynced_bytes: 0 }
+        Output { sink, buffer, checksum, written_bytes: 0, unsynced_bytes: 0 }
     }
 
     fn flush_if_full(&mut self) -> io::Result<()> {
@@ -70,7 +103,7 @@ impl Output {
         self.checksum.update(&self.buffer);
         self.write_buffer()?;
         if self.unsynced_bytes >= SYNC_BYTES {
-            self.file.sync_data()?;
+            self.sink.sync(false)?;
             self.unsynced_bytes = 0;
         }
         Ok(())
@@ -82,12 +115,12 @@ impl Output {
         let checksum = self.checksum.clone().finalize();
         write_number_of_four_bytes(&mut self.buffer, checksum);
         self.write_buffer()?;
-        self.file.sync_all()?;
+        self.sink.sync(true)?;
         Ok(self.written_bytes)
     }
 
     fn write_buffer(&mut self) -> io::Result<()> {
-        self.file.write_all(&self.buffer)?;
+        self.sink.write_all(&self.buffer)?;
         self.unsynced_bytes += self.buffer.len();
         self.written_bytes += u64::try_from(self.buffer.len()).unwrap_or(u64::MAX);
         self.buffer.clear();
@@ -135,6 +168,15 @@ pub(super) fn read(path: &FilePath) -> io::Result<Found> {
     }
 }
 
+/// Reads a snapshot that is in memory.
+pub(super) fn read_bytes(bytes: &[u8]) -> Found {
+    match read_checked(io::Cursor::new(bytes), bytes.len() as u64) {
+        Ok(found) => found,
+        Err(Fault::Damaged(text)) => Found::Damaged(text),
+        Err(Fault::Io(error)) => Found::Damaged(error.to_string()),
+    }
+}
+
 fn read_checked<F: Read + Seek>(mut file: F, length_bytes: u64) -> Result<Found, Fault> {
     if is_from_beacon(&mut file, length_bytes)? {
         return Ok(Found::Beacon);
@@ -151,7 +193,7 @@ fn read_checked<F: Read + Seek>(mut file: F, length_bytes: u64) -> Result<Found,
     if format > FORMAT {
         return Ok(Found::Newer { format });
     }
-    if format < FORMAT {
+    if format < FORMAT_OLDEST {
         return Err(Fault::damaged(format!("there is no format {format}")));
     }
     let sequence = reader.input.number()?;
@@ -231,9 +273,8 @@ fn is_from_beacon<F: Read + Seek>(file: &mut F, length_bytes: u64) -> Result<boo
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::io::Cursor;
 
-    use fanal_actors::{Path, Value};
+    use fanal_actors::{Class, Path, Value};
 
     use super::*;
 
@@ -243,8 +284,18 @@ mod tests {
         vec![
             SnapshotItem::Directory { path: Path::new(["user"]) },
             SnapshotItem::Directory { path: ann },
-            SnapshotItem::Resource { path: model.clone(), value: Value::copy_from(&[1]) },
-            SnapshotItem::Resource { path: Path::new(["", "ü/"]), value: Value::nil() },
+            SnapshotItem::Resource {
+                path: model.clone(),
+                number: 0,
+                class: None,
+                value: Value::copy_from(&[1]),
+            },
+            SnapshotItem::Resource {
+                path: Path::new(["", "ü/"]),
+                number: 0,
+                class: Some(Class::Event),
+                value: Value::nil(),
+            },
             SnapshotItem::Link { source: model, destination: Path::new(["", "ü/"]) },
         ]
     }
@@ -256,14 +307,6 @@ mod tests {
         let bytes = fs::read(&file).unwrap();
         assert_eq!(report.unwrap().bytes, bytes.len() as u64);
         bytes
-    }
-
-    fn read_bytes(bytes: &[u8]) -> Found {
-        match read_checked(Cursor::new(bytes), bytes.len() as u64) {
-            Ok(found) => found,
-            Err(Fault::Damaged(text)) => Found::Damaged(text),
-            Err(Fault::Io(error)) => panic!("{error}"),
-        }
     }
 
     /// Gives these bytes, except the last five, a checksum that matches.
@@ -286,6 +329,8 @@ mod tests {
     fn a_snapshot_of_many_buffers_reads_back() {
         let many: Vec<SnapshotItem> = (0..3000)
             .map(|number| SnapshotItem::Resource {
+                number: 0,
+                class: None,
                 path: Path::new([number.to_string()]),
                 value: Value::copy_from(&vec![7; if number == 5 { 3_000_000 } else { 3000 }]),
             })
@@ -340,11 +385,30 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_of_the_format_before_is_read() {
+        let old: Vec<SnapshotItem> = items()
+            .into_iter()
+            .map(|item| match item {
+                SnapshotItem::Resource { path, number, value, .. } => {
+                    SnapshotItem::Resource { path, number, class: None, value }
+                }
+                other => other,
+            })
+            .collect();
+        let mut bytes = bytes_of(old.clone(), 77);
+        bytes[16] = 1;
+        let Found::Good { items, sequence: 77 } = read_bytes(&resealed(bytes)) else {
+            panic!("it is not read");
+        };
+        assert_eq!(items, old);
+    }
+
+    #[test]
     fn a_newer_format_is_told_apart_from_damage() {
         let mut bytes = bytes_of(items(), 77);
-        assert_eq!(bytes[16], 1);
-        bytes[16] = 2;
-        assert!(matches!(read_bytes(&resealed(bytes.clone())), Found::Newer { format: 2 }));
+        assert_eq!(bytes[16], 2);
+        bytes[16] = 3;
+        assert!(matches!(read_bytes(&resealed(bytes.clone())), Found::Newer { format: 3 }));
         bytes[16] = 0;
         assert!(matches!(read_bytes(&resealed(bytes)), Found::Damaged(_)));
     }

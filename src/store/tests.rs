@@ -27,7 +27,7 @@ impl Model {
     fn apply(&mut self, change: &Change) {
         self.sequence = change.sequence;
         match change.kind.clone() {
-            ChangeKind::CreateResource { path, value } => {
+            ChangeKind::CreateResource { path, value, .. } => {
                 self.nodes.insert(path, Some(value.as_bytes().to_vec()));
             }
             ChangeKind::CreateDirectory { path } => {
@@ -47,12 +47,15 @@ impl Model {
         }
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self) -> Snapshot<'static> {
         let node = |(path, value): (&Path, &Option<Vec<u8>>)| match value.clone() {
             None => SnapshotItem::Directory { path: path.clone() },
-            Some(value) => {
-                SnapshotItem::Resource { path: path.clone(), value: Value::copy_from(&value) }
-            }
+            Some(value) => SnapshotItem::Resource {
+                path: path.clone(),
+                number: 0,
+                class: None,
+                value: Value::copy_from(&value),
+            },
         };
         let link = |(source, destination): &(Path, Path)| SnapshotItem::Link {
             source: source.clone(),
@@ -70,7 +73,7 @@ impl Model {
                 SnapshotItem::Directory { path } => {
                     model.nodes.insert(path, None);
                 }
-                SnapshotItem::Resource { path, value } => {
+                SnapshotItem::Resource { path, value, .. } => {
                     model.nodes.insert(path, Some(value.as_bytes().to_vec()));
                 }
                 SnapshotItem::Link { source, destination } => {
@@ -91,7 +94,7 @@ fn store_in(directory: &FilePath) -> FileStore {
 }
 
 fn restored(directory: &FilePath) -> Model {
-    Model::restored(store_in(directory).load().unwrap())
+    Model::restored(store_in(directory).load_all().unwrap())
 }
 
 /// What is on the disk at this moment, as a crash would leave it.
@@ -114,7 +117,8 @@ fn names(directory: &FilePath) -> Vec<String> {
 
 fn create(sequence: u64, name: &str) -> Change {
     let value = Value::copy_from(&[7, 8]);
-    Change { sequence, kind: ChangeKind::CreateResource { path: Path::new([name]), value } }
+    let path = Path::new([name]);
+    Change { sequence, kind: ChangeKind::CreateResource { path, number: 0, class: None, value } }
 }
 
 /// Appends the change and makes it part of the model.
@@ -131,7 +135,7 @@ fn filled() -> (TempDir, Model) {
     let mut model = Model::default();
     for name in ["a", "b"] {
         change(&store, &mut model, name);
-        store.save(&mut || model.snapshot()).unwrap();
+        store.save_whole(&mut || model.snapshot()).unwrap();
     }
     change(&store, &mut model, "c");
     (directory, model)
@@ -141,7 +145,7 @@ fn filled() -> (TempDir, Model) {
 fn nothing_is_loaded_from_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let store = FileStore::open(directory.path().join("x/y/s")).unwrap();
-    assert_eq!(store.load().unwrap(), Loaded::default());
+    assert_eq!(store.load_all().unwrap(), Loaded::default());
     assert_eq!(names(&directory.path().join("x/y")), ["s.lock"]);
 }
 
@@ -149,7 +153,7 @@ fn nothing_is_loaded_from_nothing() {
 fn a_save_reports_what_it_wrote() {
     let (directory, model) = filled();
     let store = store_in(directory.path());
-    let report = store.save(&mut || model.snapshot()).unwrap();
+    let report = store.save_whole(&mut || model.snapshot()).unwrap();
     let bytes = fs::metadata(directory.path().join("s")).unwrap().len();
     assert_eq!(report, SaveReport { resources: 3, bytes });
 }
@@ -159,7 +163,7 @@ fn values_without_structural_changes_leave_no_segments() {
     let directory = tempfile::tempdir().unwrap();
     let store = store_in(directory.path());
     for _ in 0..5 {
-        store.save(&mut || Model::default().snapshot()).unwrap();
+        store.save_whole(&mut || Model::default().snapshot()).unwrap();
     }
     assert_eq!(names(directory.path()), ["s", "s.lock", "s.previous"]);
 }
@@ -171,9 +175,9 @@ fn segments_go_when_both_snapshots_have_their_changes() {
         |count| names(directory.path()).iter().filter(|n| n.contains("journal")).count() == count;
     assert!(segments(2), "{:?}", names(directory.path()));
     let store = store_in(directory.path());
-    store.load().unwrap();
+    store.load_all().unwrap();
     for left in [1, 0] {
-        store.save(&mut || model.snapshot()).unwrap();
+        store.save_whole(&mut || model.snapshot()).unwrap();
         assert!(segments(left), "{left}: {:?}", names(directory.path()));
     }
 }
@@ -232,7 +236,7 @@ fn every_truncation_and_every_changed_byte_of_the_newest_leads_to_the_same_tree(
 fn every_truncation_of_the_last_segment_loses_at_most_its_changes() {
     let (directory, model) = filled();
     let store = store_in(directory.path());
-    let before = Model::restored(store.load().unwrap());
+    let before = Model::restored(store.load_all().unwrap());
     let mut after = before.clone();
     change(&store, &mut after, "d");
     drop(store);
@@ -260,7 +264,7 @@ fn with_both_snapshots_damaged_the_rest_of_the_journal_is_used() {
     let (directory, _) = filled();
     fs::write(directory.path().join("s"), "").unwrap();
     fs::write(directory.path().join("s.previous"), "text").unwrap();
-    let loaded = store_in(directory.path()).load().unwrap();
+    let loaded = store_in(directory.path()).load_all().unwrap();
     assert_eq!((loaded.items.len(), loaded.sequence), (0, 0));
     let sequences: Vec<u64> = loaded.changes.iter().map(|change| change.sequence).collect();
     assert_eq!(sequences, [2, 3]);
@@ -272,7 +276,7 @@ fn the_first_snapshot_may_be_damaged_too() {
     let store = store_in(directory.path());
     let mut model = Model::default();
     change(&store, &mut model, "a");
-    store.save(&mut || model.snapshot()).unwrap();
+    store.save_whole(&mut || model.snapshot()).unwrap();
     change(&store, &mut model, "b");
     drop(store);
     fs::write(directory.path().join("s"), "text").unwrap();
@@ -284,13 +288,13 @@ fn a_newer_snapshot_is_refused_and_left_alone() {
     let (directory, _) = filled();
     let file = directory.path().join("s");
     let mut bytes = fs::read(&file).unwrap();
-    bytes[16] = 2;
+    bytes[16] = 3;
     let body = bytes.len() - 4;
     let sum = crc32fast::hash(&bytes[..body - 1]);
     bytes[body..].copy_from_slice(&sum.to_be_bytes());
     fs::write(&file, &bytes).unwrap();
-    let error = store_in(directory.path()).load().unwrap_err().to_string();
-    assert!(error.contains("written by a newer fanal (format 2), this one reads"), "{error}");
+    let error = store_in(directory.path()).load_all().unwrap_err().to_string();
+    assert!(error.contains("written by a newer fanal (format 3), this one reads"), "{error}");
     assert_eq!(fs::read(&file).unwrap(), bytes);
 }
 
@@ -300,7 +304,7 @@ fn a_snapshot_of_the_original_server_is_set_aside() {
     let beacon = b"\x82\xa3a/b\x01\xa1c\x82\xa1x\x01\xa1y\xc0";
     fs::write(directory.path().join("s"), beacon).unwrap();
     let store = store_in(directory.path());
-    assert_eq!(store.load().unwrap(), Loaded::default());
+    assert_eq!(store.load_all().unwrap(), Loaded::default());
     let names = names(directory.path());
     assert!(names[0].starts_with("s.beacon-2"), "{names:?}");
     assert_eq!(fs::read(directory.path().join(&names[0])).unwrap(), beacon);
@@ -310,19 +314,19 @@ fn a_snapshot_of_the_original_server_is_set_aside() {
 fn a_failed_save_leaves_everything_as_it_was_and_can_be_repeated() {
     let (directory, mut model) = filled();
     let store = store_in(directory.path());
-    store.load().unwrap();
+    store.load_all().unwrap();
     std::os::unix::fs::symlink("/dev/full", directory.path().join("s.new")).unwrap();
-    let error = store.save(&mut || model.snapshot()).unwrap_err().to_string();
+    let error = store.save_whole(&mut || model.snapshot()).unwrap_err().to_string();
     assert!(error.contains("s.new: no space left on device; free some space"), "{error}");
     change(&store, &mut model, "d");
     assert_eq!(restored(crashed(directory.path()).path()), model);
 
     fs::create_dir(directory.path().join("s.new")).unwrap();
-    let error = store.save(&mut || model.snapshot()).unwrap_err().to_string();
+    let error = store.save_whole(&mut || model.snapshot()).unwrap_err().to_string();
     assert!(error.contains("move away what is in its place"), "{error}");
     fs::remove_dir(directory.path().join("s.new")).unwrap();
 
-    store.save(&mut || model.snapshot()).unwrap();
+    store.save_whole(&mut || model.snapshot()).unwrap();
     assert_eq!(restored(crashed(directory.path()).path()), model);
 }
 
@@ -330,16 +334,16 @@ fn a_failed_save_leaves_everything_as_it_was_and_can_be_repeated() {
 fn a_save_that_fails_between_its_renames_is_repeated() {
     let (directory, mut model) = filled();
     let store = store_in(directory.path());
-    store.load().unwrap();
+    store.load_all().unwrap();
     // A directory cannot be replaced by the file that is to be the previous snapshot.
     let previous = directory.path().join("s.previous");
     fs::remove_file(&previous).unwrap();
     fs::create_dir(&previous).unwrap();
-    assert!(store.save(&mut || model.snapshot()).is_err());
+    assert!(store.save_whole(&mut || model.snapshot()).is_err());
     change(&store, &mut model, "d");
     fs::remove_dir(&previous).unwrap();
     assert_eq!(restored(crashed(directory.path()).path()), model);
-    store.save(&mut || model.snapshot()).unwrap();
+    store.save_whole(&mut || model.snapshot()).unwrap();
     assert_eq!(restored(crashed(directory.path()).path()), model);
     fs::remove_file(directory.path().join("s")).unwrap();
     assert_eq!(restored(crashed(directory.path()).path()), model);
@@ -349,10 +353,10 @@ fn a_save_that_fails_between_its_renames_is_repeated() {
 fn an_append_does_not_wait_for_a_save() {
     let (directory, model) = filled();
     let store = store_in(directory.path());
-    let mut later = Model::restored(store.load().unwrap());
+    let mut later = Model::restored(store.load_all().unwrap());
     let mut is_taken = false;
     store
-        .save(&mut || {
+        .save_whole(&mut || {
             assert!(!is_taken, "the picture is taken once");
             is_taken = true;
             // A save that held the journal would never come back from here.
@@ -377,7 +381,7 @@ fn appends_and_saves_on_two_threads_lose_nothing() {
         move || {
             let mut saves = 0;
             while !is_done.load(Ordering::Acquire) || saves < 3 {
-                store.save(&mut || model.lock().snapshot()).unwrap();
+                store.save_whole(&mut || model.lock().snapshot()).unwrap();
                 saves += 1;
             }
         }
@@ -457,8 +461,12 @@ fn any_value() -> impl Strategy<Value = Value> {
 
 fn any_kind() -> impl Strategy<Value = ChangeKind> {
     prop_oneof![
-        (any_path(), any_value())
-            .prop_map(|(path, value)| ChangeKind::CreateResource { path, value }),
+        (any_path(), any_value()).prop_map(|(path, value)| ChangeKind::CreateResource {
+            path,
+            number: 0,
+            class: None,
+            value,
+        }),
         any_path().prop_map(|path| ChangeKind::CreateDirectory { path }),
         any_path().prop_map(|path| ChangeKind::Delete { path }),
         (any_path(), any_path())
@@ -512,13 +520,13 @@ proptest! {
     fn a_crash_at_any_moment_gives_exactly_what_was_acknowledged(steps in vec(any_step(), 1..12)) {
         let directory = tempfile::tempdir().unwrap();
         let mut store = store_in(directory.path());
-        store.load().unwrap();
+        store.load_all().unwrap();
         let mut model = Model::default();
         for step in steps {
             match step {
                 Step::Append(kinds) => append(&store, &mut model, &kinds),
                 Step::Save(kinds) => {
-                    store.save(&mut || {
+                    store.save_whole(&mut || {
                         check_crash(directory.path(), &model);
                         let picture = model.snapshot();
                         append(&store, &mut model, &kinds);
@@ -532,7 +540,7 @@ proptest! {
                 Step::Restart => {
                     drop(store);
                     store = store_in(directory.path());
-                    prop_assert_eq!(&Model::restored(store.load().unwrap()), &model);
+                    prop_assert_eq!(&Model::restored(store.load_all().unwrap()), &model);
                 }
             }
             check_crash(directory.path(), &model);
@@ -549,6 +557,6 @@ proptest! {
         fs::write(directory.path().join("s"), newest).unwrap();
         fs::write(directory.path().join("s.previous"), previous).unwrap();
         fs::write(directory.path().join("s.journal.1"), segment).unwrap();
-        prop_assert_eq!(store_in(directory.path()).load().unwrap(), Loaded::default());
+        prop_assert_eq!(store_in(directory.path()).load_all().unwrap(), Loaded::default());
     }
 }

@@ -253,7 +253,7 @@ fn streams_with_long_reids_cost_little_memory() {
 
 #[test]
 fn links_that_are_made_and_ended_again_and_again_cost_nothing() {
-    let server = Server::start_with("snapshot.sync = \"interval\"");
+    let server = Server::start_with("store.sync = \"interval\"");
     let mut client = server.client();
     for name in ["a", "b"] {
         client.expect("POST", &[name], int(0), 201);

@@ -115,13 +115,13 @@ fn check(settings: &str) {
 
 #[test]
 fn each_of_20000_requests_of_all_kinds_gets_one_answer_in_its_turn() {
-    check("snapshot.sync = \"interval\"");
+    check("store.sync = \"interval\"");
 }
 
 #[test]
 fn each_of_20000_requests_gets_one_answer_with_the_smallest_bounds() {
     check(
-        "snapshot.sync = \"interval\"
+        "store.sync = \"interval\"
 session.requests_max = 1
 session.requests_bytes_max = 1024
 session.streams_max = 1

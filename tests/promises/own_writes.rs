@@ -132,7 +132,7 @@ fn requests_to_resources_of_other_threads_take_effect_in_order() {
 
 #[test]
 fn a_link_holds_from_its_answer_on_while_another_thread_writes_its_source() {
-    let server = Server::start_with("server.workers = 2\nsnapshot.sync = \"interval\"");
+    let server = Server::start_with("server.workers = 2\nstore.sync = \"interval\"");
     let mut client = server.client();
     client.expect("POST", &["r", "from"], int(0), 201);
     client.expect("POST", &["r", "to"], int(0), 201);

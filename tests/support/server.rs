@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::PATIENCE;
-use super::client::{Client, ClientOptions};
+use super::client::{Client, ClientOptions, http};
 use super::program::program;
 
 /// Settings that every test server has unless the test sets the key itself.
@@ -68,8 +68,8 @@ impl Server {
         for (key, value) in DEFAULTS.iter().filter(|(key, _)| !is_set(key)) {
             config += &format!("{key} = {value}\n");
         }
-        if !is_set("snapshot.path") {
-            config += &format!("snapshot.path = {:?}\n", self.snapshot_path());
+        if !is_set("store.directory") {
+            config += &format!("store.directory = {:?}\n", self.data());
         }
         config += settings;
         fs::write(self.config_path(), config).expect("the configuration can be written");
@@ -149,7 +149,12 @@ impl Server {
     /// Runs the server until it ends by itself, for settings with which it should not start.
     /// Returns the status and all that it printed.
     pub fn run_to_end(&self) -> (ExitStatus, String) {
-        let (mut process, output) = self.spawn();
+        self.run_to_end_with(&[])
+    }
+
+    /// The same with flags.
+    pub fn run_to_end_with(&self, flags: &[&str]) -> (ExitStatus, String) {
+        let (mut process, output) = self.spawn_with(flags);
         if let Err(reason) = output.wait_for_end() {
             drop(process.kill());
             drop(process.wait());
@@ -189,6 +194,33 @@ impl Server {
             .output
             .wait_for("the port of the tcp door", |line| port_behind(line, "tcp://127.0.0.1:"));
         found.unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// Asks the admin listener, which `admin.enabled` with `admin.port = 0` opens, for a path:
+    /// status and body.
+    pub fn admin(&self, path: &str) -> (u16, String) {
+        let port = self
+            .running()
+            .output
+            .wait_for("the port of the admin listener", |line| {
+                port_behind(line, "http://127.0.0.1:")
+            })
+            .unwrap_or_else(|reason| panic!("{reason}"));
+        let answer = http(
+            port,
+            &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"),
+        );
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole HTTP answer");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.expect("a status"), body.to_owned())
+    }
+
+    /// The number of this name in the metrics of the admin listener.
+    pub fn metric(&self, name: &str) -> u64 {
+        let (_, text) = self.admin("/metrics");
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let found = found.unwrap_or_else(|| panic!("no {name} in\n{text}"));
+        found.parse().expect("a whole number")
     }
 
     pub fn pid(&self) -> u32 {
@@ -244,8 +276,14 @@ impl Server {
         self.folder().join("fanal.toml")
     }
 
+    /// Where the server keeps its state.
+    pub fn data(&self) -> PathBuf {
+        self.folder().join("data")
+    }
+
+    /// The newest snapshot of a server with `store.engine = "file"`.
     pub fn snapshot_path(&self) -> PathBuf {
-        self.folder().join("data").join("snapshot")
+        self.data().join("fanal.snapshot")
     }
 
     fn running(&self) -> &Running {
@@ -253,8 +291,12 @@ impl Server {
     }
 
     fn spawn(&self) -> (Child, Arc<Output>) {
+        self.spawn_with(&[])
+    }
+
+    fn spawn_with(&self, flags: &[&str]) -> (Child, Arc<Output>) {
         let mut command = Command::new(program());
-        command.arg("--config").arg(self.config_path()).current_dir(self.folder());
+        command.arg("--config").arg(self.config_path()).args(flags).current_dir(self.folder());
         // Settings of whoever runs the tests are not the test's.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("FANAL_") {

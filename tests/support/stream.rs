@@ -55,10 +55,15 @@ impl StreamClient {
     }
 
     pub fn unix(path: &Path) -> Self {
-        let socket = UnixStream::connect(path).expect("the unix door is open");
+        Self::try_unix(path).expect("the unix door is open")
+    }
+
+    /// Connects if there is a server.
+    pub fn try_unix(path: &Path) -> Option<Self> {
+        let socket = UnixStream::connect(path).ok()?;
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         socket.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
-        Self::new(Box::new(socket))
+        Some(Self::new(Box::new(socket)))
     }
 
     fn new(socket: Box<dyn Socket>) -> Self {
@@ -109,6 +114,11 @@ impl StreamClient {
         let request = Request::new(verb, path).reid(int(self.next_reid)).payl(payl);
         self.next_reid += 1;
         self.socket.write_all(&request.encode()).ok()?;
+        self.try_next()
+    }
+
+    /// The next message; `None` if the connection ends first, in whatever way.
+    pub fn try_next(&mut self) -> Option<Answer> {
         loop {
             if let Some(message) = take_message(&mut self.received) {
                 return Some(Answer::parse(&message));
@@ -117,7 +127,7 @@ impl StreamClient {
             match self.socket.read(&mut buffer) {
                 Ok(0) => return None,
                 Ok(count) => self.received.extend(&buffer[..count]),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("no answer: {verb}"),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("nothing comes"),
                 Err(_) => return None,
             }
         }

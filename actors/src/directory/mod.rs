@@ -12,11 +12,11 @@ use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message}
 
 use crate::guard::guarded;
 use crate::ports::{Change, ChangeKind};
-use crate::protocol::{Path, Refusal, Rnum, Value};
+use crate::protocol::{Class, Path, Refusal, Rnum, Value};
 use crate::resource::{Busy, Entry};
 use crate::settings::Sync;
 use crate::shared::{Shared, Structure};
-use crate::state::{Ack, AckGuard, Link, Reply, Responder};
+use crate::state::{Ack, AckGuard, Link, Reply, Responder, Tree};
 use crate::supervisor::{Append, Supervisor};
 use crate::verbs::link::Linked;
 use crate::verbs::{Structural, create, delete, link, list, mkdir, post, unlink};
@@ -25,6 +25,8 @@ use crate::verbs::{Structural, create, delete, link, list, mkdir, post, unlink};
 pub struct Directory {
     shared: Arc<Shared>,
     supervisor: Addr<Supervisor>,
+    /// The last change that was sent to the supervisor.
+    sent: u64,
     /// The thread that writes listings.
     lister: ArbiterHandle,
 }
@@ -42,13 +44,13 @@ pub struct Task {
 impl Directory {
     /// Over this structure, journaling through this supervisor, listing on this thread.
     pub fn new(shared: Arc<Shared>, supervisor: Addr<Supervisor>, lister: ArbiterHandle) -> Self {
-        Directory { shared, supervisor, lister }
+        Directory { shared, supervisor, sent: 0, lister }
     }
 
-    fn carry_out(&self, structural: Structural, responder: Responder) {
+    fn carry_out(&mut self, structural: Structural, responder: Responder) {
         match structural {
-            Structural::Post { path, value } => self.post(path, value, responder),
-            Structural::Create { path } => self.create(path, responder),
+            Structural::Post { path, value, class } => self.post(path, value, class, responder),
+            Structural::Create { path, class } => self.create(path, class, responder),
             Structural::Mkdir { path } => self.mkdir(path, responder),
             Structural::Delete { path } => self.delete(path, responder),
             Structural::List { path, non_recursive } => self.list(path, non_recursive, responder),
@@ -64,6 +66,13 @@ impl Directory {
         &self,
         apply: impl FnOnce(&mut Structure) -> Result<(T, ChangeKind), Refusal>,
     ) -> Result<(T, Change), Refusal> {
+        if !self.shared.unsaved.has_room() {
+            self.shared.counters.changes_refused.add(1);
+            return Err(Refusal::new(
+                Rnum::InsufficientStorage,
+                "the disk cannot be written, and no more changes can wait for it",
+            ));
+        }
         let mut structure = self.shared.structure.write();
         let (outcome, kind) = apply(&mut structure)?;
         structure.sequence += 1;
@@ -71,7 +80,12 @@ impl Directory {
     }
 
     /// Answers a refusal at once, and a change when it is as durable as the settings want it.
-    fn conclude(&self, outcome: Result<((), Change), Refusal>, responder: Responder, reply: Reply) {
+    fn conclude(
+        &mut self,
+        outcome: Result<((), Change), Refusal>,
+        responder: Responder,
+        reply: Reply,
+    ) {
         match outcome {
             Err(refusal) => responder.answer(refusal),
             Ok(((), change)) => self.journal(change, AckGuard::new(responder, lost()), reply),
@@ -79,24 +93,64 @@ impl Directory {
     }
 
     #[expect(clippy::disallowed_methods, reason = "a session has one structural request in flight")]
-    fn journal(&self, change: Change, ack: Ack, reply: Reply) {
-        self.shared.note_change();
-        match self.shared.settings.sync {
-            Sync::Structure => self.supervisor.do_send(Append { change, ack, reply }),
-            Sync::Interval => ack.amend(reply),
-        }
+    fn journal(&mut self, change: Change, ack: Ack, reply: Reply) {
+        self.shared.unsaved.note_change();
+        let change = match self.shared.settings.sync {
+            Sync::All | Sync::Structure => change,
+            Sync::Interval => match self.shared.unsaved.add_change(change, self.sent) {
+                Ok(()) => return ack.amend(reply),
+                Err(change) => change,
+            },
+        };
+        self.sent = change.sequence;
+        self.supervisor.do_send(Append { change, ack, reply });
     }
 
-    /// A new resource, if there is room for its value.
-    fn new_entry(&self, value: &Value) -> Option<Arc<Entry>> {
-        let room = self.shared.values.exchange(0, value.size_bytes() as u64);
+    /// A new resource, if there is room for its value, and the value that is saved with it.
+    fn new_entry(
+        &self,
+        path: &Path,
+        class: Option<Class>,
+        value: &Value,
+    ) -> Option<(Arc<Entry>, Value)> {
+        let class = self.shared.class(path, class);
+        let first = if class == Class::Event { Value::nil() } else { value.clone() };
+        let room = self.shared.values.exchange(0, first.size_bytes() as u64);
         if !room {
             self.shared.counters.values_refused.add(1);
+            return None;
         }
-        room.then(|| Entry::new(&self.shared, value.clone()))
+        let saved = if class == Class::State { first.clone() } else { Value::nil() };
+        Some((Entry::new(self.shared.next_resource(), first, class), saved))
     }
 
-    fn post(&self, path: Path, value: Value, responder: Responder) {
+    fn make(
+        &self,
+        path: Path,
+        class: Option<Class>,
+        value: &Value,
+        apply: impl FnOnce(
+            &mut Tree<Arc<Entry>>,
+            &Path,
+            usize,
+            &mut dyn FnMut() -> Option<Arc<Entry>>,
+        ) -> Result<(), Refusal>,
+    ) -> Result<((), Change), Refusal> {
+        let nodes_max = self.shared.settings.nodes_max;
+        self.change(|structure| {
+            let mut made = None;
+            let mut make = || {
+                let (entry, saved) = self.new_entry(&path, class, value)?;
+                made = Some((entry.number(), saved));
+                Some(entry)
+            };
+            apply(&mut structure.tree, &path, nodes_max, &mut make)?;
+            let (number, value) = made.unwrap_or_else(|| (0, Value::nil()));
+            Ok(((), ChangeKind::CreateResource { path, number, class, value }))
+        })
+    }
+
+    fn post(&mut self, path: Path, value: Value, class: Option<Class>, responder: Responder) {
         if let Some(entry) = self.shared.resource(&path) {
             // Another session made it between the look of this one and now.
             let outcome = entry.put_in_place(&self.shared, value, responder);
@@ -108,27 +162,21 @@ impl Directory {
             }
             return;
         }
-        let nodes_max = self.shared.settings.nodes_max;
-        let outcome = self.change(|structure| {
-            let make = || self.new_entry(&value);
-            post::apply(&mut structure.tree, &path, nodes_max, make)?;
-            Ok(((), ChangeKind::CreateResource { path, value: value.clone() }))
+        let outcome = self.make(path, class, &value, |tree, path, nodes_max, make| {
+            post::apply(tree, path, nodes_max, make)
         });
         self.conclude(outcome, responder, Reply::of(Rnum::Created));
     }
 
-    fn create(&self, path: Path, responder: Responder) {
+    fn create(&mut self, path: Path, class: Option<Class>, responder: Responder) {
         let value = Value::nil();
-        let nodes_max = self.shared.settings.nodes_max;
-        let outcome = self.change(|structure| {
-            let make = || self.new_entry(&value);
-            create::apply(&mut structure.tree, &path, nodes_max, make)?;
-            Ok(((), ChangeKind::CreateResource { path, value: value.clone() }))
+        let outcome = self.make(path, class, &value, |tree, path, nodes_max, make| {
+            create::apply(tree, path, nodes_max, make)
         });
         self.conclude(outcome, responder, Reply::of(Rnum::Created));
     }
 
-    fn mkdir(&self, path: Path, responder: Responder) {
+    fn mkdir(&mut self, path: Path, responder: Responder) {
         let nodes_max = self.shared.settings.nodes_max;
         let outcome = self.change(|structure| {
             mkdir::apply(&mut structure.tree, &path, nodes_max)?;
@@ -137,7 +185,7 @@ impl Directory {
         self.conclude(outcome, responder, Reply::of(Rnum::Created));
     }
 
-    fn delete(&self, path: Path, responder: Responder) {
+    fn delete(&mut self, path: Path, responder: Responder) {
         let outcome = self.change(|structure| {
             let node = delete::apply(&mut structure.tree, &path)?;
             Ok((node, ChangeKind::Delete { path }))
@@ -181,7 +229,7 @@ impl Directory {
         });
     }
 
-    fn link(&self, destination: Path, source: Path, responder: Responder) {
+    fn link(&mut self, destination: Path, source: Path, responder: Responder) {
         let links_max = self.shared.settings.links_max;
         let outcome = self.change(|structure| {
             let Structure { tree, graph, .. } = structure;
@@ -199,7 +247,7 @@ impl Directory {
         self.conclude(outcome, responder, Reply::of(Rnum::Ok));
     }
 
-    fn unlink(&self, destination: Path, source: Path, responder: Responder) {
+    fn unlink(&mut self, destination: Path, source: Path, responder: Responder) {
         let outcome = self.change(|structure| {
             let Structure { tree, graph, .. } = structure;
             if let Some(source) = unlink::apply(tree, graph, &destination, &source)? {
@@ -237,6 +285,7 @@ impl Handler<Task> for Directory {
     type Result = ();
 
     fn handle(&mut self, Task { structural, responder }: Task, _: &mut Self::Context) {
-        guarded(&self.shared.counters, "directory", || self.carry_out(structural, responder));
+        let shared = Arc::clone(&self.shared);
+        guarded(&shared.counters, "directory", || self.carry_out(structural, responder));
     }
 }

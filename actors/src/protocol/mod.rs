@@ -5,7 +5,9 @@
 
 mod boundary;
 mod bytes;
+mod class;
 mod path;
+mod pattern;
 mod request;
 mod response;
 mod splitter;
@@ -13,9 +15,12 @@ mod value;
 mod verb;
 
 pub use boundary::Boundary;
+pub use class::Class;
 pub use path::{Name, Path};
+pub use pattern::Pattern;
 pub use request::{
-    AuthFields, decode_auth, decode_path, decode_source, decode_verb, is_non_recursive,
+    AuthFields, decode_auth, decode_class, decode_path, decode_source, decode_verb,
+    is_non_recursive,
 };
 pub use response::{
     Refusal, Response, Rnum, Warning, encode_after_payload, encode_before_payload, encode_response,

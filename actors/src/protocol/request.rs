@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::bytes::{Cursor, Head};
+use super::class::Class;
 use super::path::Path;
 use super::response::{Refusal, Rnum};
 use super::splitter::Limits;
@@ -136,17 +137,33 @@ pub fn decode_auth<'m>(
 /// Whether META asks LIST for the direct children only: `{NONRECURSIVE: true}`. META of any other
 /// form asks for nothing.
 pub fn is_non_recursive(meta: Option<&[u8]>) -> bool {
-    let Some(meta) = meta else { return false };
-    let mut cursor = Cursor::new(meta);
-    let Ok(Head::Map(entries)) = cursor.head() else { return false };
+    entry(meta, b"NONRECURSIVE") == Some(TRUE)
+}
+
+/// The class that META asks CREATE or POST to make a resource with, such as `{CLASS: "live"}`.
+/// META of any other form asks for none.
+///
+/// # Errors
+/// If CLASS is none of the classes.
+pub fn decode_class(meta: Option<&[u8]>) -> Result<Option<Class>, Refusal> {
+    let Some(value) = entry(meta, b"CLASS") else { return Ok(None) };
+    let name = Cursor::new(value).string().ok().flatten();
+    let class = name.and_then(|name| std::str::from_utf8(name).ok()).and_then(Class::by_name);
+    class.map(Some).ok_or_else(|| bad("CLASS in META is \"state\", \"live\" or \"event\""))
+}
+
+/// The value of an entry of META.
+fn entry<'m>(meta: Option<&'m [u8]>, wanted: &[u8]) -> Option<&'m [u8]> {
+    let mut cursor = Cursor::new(meta?);
+    let Ok(Head::Map(entries)) = cursor.head() else { return None };
     for _ in 0..entries {
-        let Ok(Some(key)) = cursor.string() else { return false };
-        let Ok(value) = cursor.skip(usize::MAX) else { return false };
-        if key == b"NONRECURSIVE" {
-            return value == TRUE;
+        let key = cursor.string().ok()??;
+        let value = cursor.skip(usize::MAX).ok()?;
+        if key == wanted {
+            return Some(value);
         }
     }
-    false
+    None
 }
 
 fn bad(warning: impl Into<Cow<'static, str>>) -> Refusal {
@@ -229,6 +246,25 @@ mod tests {
             assert!(!is_non_recursive(Some(meta)));
         }
         assert!(!is_non_recursive(None));
+    }
+
+    #[test]
+    fn a_class_is_one_of_three_names_or_not_asked_for() {
+        for (meta, class) in [
+            (&b"\x81\xa5CLASS\xa4live"[..], Some(Class::Live)),
+            (b"\x82\xa1a\x91\x01\xa5CLASS\xa5event", Some(Class::Event)),
+            (b"\x81\xa5CLASS\xd9\x05state", Some(Class::State)),
+            (b"\x81\xa5class\xa4live", None),
+            (b"\x80", None),
+            (b"\xc0", None),
+        ] {
+            assert_eq!(decode_class(Some(meta)), Ok(class));
+        }
+        assert_eq!(decode_class(None), Ok(None));
+        for meta in [&b"\x81\xa5CLASS\xa4Live"[..], b"\x81\xa5CLASS\xc0", b"\x81\xa5CLASS\xa1\xff"]
+        {
+            assert_eq!(decode_class(Some(meta)).unwrap_err().rnum, Rnum::BadRequest);
+        }
     }
 
     #[test]

@@ -7,25 +7,28 @@ use std::task::{self, Poll};
 
 use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
 
-use super::entry::{Entry, end};
+use super::entry::Entry;
 use crate::guard::guarded;
 use crate::protocol::Value;
 use crate::shared::Shared;
-use crate::state::{Ack, Delivery, Link, ResourceState, Responder};
+use crate::state::{Ack, Delivery, Effects, Link, ResourceState, Responder};
 use crate::verbs::{Data, get, put, stop, stream};
 
 /// Messages that a resource handles before other actors on its thread have their turn: actix goes
 /// on as long as there are any, and from another thread there may always be one more.
-const MESSAGES_PER_TURN: u64 = 256;
+const MESSAGES_PER_TURN: u32 = 256;
 
 /// The actor of one resource.
 pub struct Resource {
+    entry: Arc<Entry>,
     state: ResourceState<Arc<Entry>>,
     shared: Arc<Shared>,
-    /// Messages handled.
-    handled: u64,
-    /// Links whose destination is to be woken; empty between messages, kept for its memory.
-    wake: Vec<Arc<Link<Arc<Entry>>>>,
+    /// Messages handled, wrapping.
+    handled: u32,
+    /// The value may be in the store only: the write that started the actor may have been refused.
+    may_be_away: bool,
+    /// What is to be done after a message; empty between messages, kept for its memory.
+    effects: Effects<Arc<Entry>>,
 }
 
 /// A request of a session. The session bounds how many it has in flight.
@@ -57,10 +60,7 @@ pub struct AddLink {
 /// The resource was not used for a while.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Rest {
-    /// Where its state goes.
-    pub entry: Arc<Entry>,
-}
+pub struct Rest;
 
 /// The resource was deleted.
 #[derive(Message)]
@@ -75,11 +75,17 @@ pub struct End {
 
 impl Resource {
     /// Starts the actor on this thread.
-    pub(super) fn launch(state: ResourceState<Arc<Entry>>, shared: &Arc<Shared>) -> Addr<Self> {
+    pub(super) fn launch(
+        entry: Arc<Entry>,
+        state: ResourceState<Arc<Entry>>,
+        shared: &Arc<Shared>,
+    ) -> Addr<Self> {
         let shared = Arc::clone(shared);
         Resource::create(|context| {
             context.set_mailbox_capacity(shared.settings.mailbox_resource);
-            Resource { state, shared, handled: 0, wake: Vec::new() }
+            let effects = shared.effects();
+            let may_be_away = entry.cell().is_away();
+            Resource { entry, state, shared, handled: 0, may_be_away, effects }
         })
     }
 
@@ -89,7 +95,7 @@ impl Resource {
         context: &mut Context<Self>,
         body: impl FnOnce(&mut Self) -> Delivery,
     ) {
-        self.handled += 1;
+        self.handled = self.handled.wrapping_add(1);
         if self.handled.is_multiple_of(MESSAGES_PER_TURN) {
             context.wait(GiveWay { given: false });
         }
@@ -97,23 +103,23 @@ impl Resource {
         let shared = Arc::clone(&self.shared);
         guarded(&shared.counters, "resource", || {
             let delivery = body(self);
-            let counters = &self.shared.counters;
-            counters.updates_in.add(delivery.taken);
-            counters.values_refused.add(delivery.refused);
-            counters.updates_delivered.add(delivery.delivered);
-            counters.updates_skipped.add(delivery.skipped);
-            counters.link_updates_skipped.add(delivery.link_skipped);
-            for link in self.wake.drain(..) {
-                link.destination.wake(&link, &self.shared);
-            }
+            self.entry.settle(&self.shared, &delivery, &mut self.effects);
         });
     }
 
     fn put(&mut self, value: Value, responder: Responder) -> Delivery {
-        let budget = &self.shared.values;
-        let delivery = put::apply(&mut self.state, value, responder, budget, &mut self.wake);
-        self.shared.note_change();
-        delivery
+        let (cell, budget) = (self.entry.cell(), &self.shared.values);
+        put::apply(&mut self.state, cell, value, responder, budget, &mut self.effects)
+    }
+
+    /// Brings the value back if it is in the store only, which is rare here.
+    fn bring_back(&mut self) {
+        if self.may_be_away {
+            self.may_be_away = false;
+            if self.entry.cell().is_away() {
+                self.entry.bring_back(&self.shared);
+            }
+        }
     }
 }
 
@@ -150,8 +156,14 @@ impl Handler<Request> for Resource {
         self.handle_guarded(context, |resource| {
             match data {
                 Data::Put(value) => return resource.put(value, responder),
-                Data::Get => get::apply(&resource.state, responder),
-                Data::Stream => stream::apply(&mut resource.state, responder),
+                Data::Get => {
+                    resource.bring_back();
+                    get::apply(&resource.state, resource.entry.cell(), responder);
+                }
+                Data::Stream => {
+                    resource.bring_back();
+                    stream::apply(&mut resource.state, resource.entry.cell(), responder);
+                }
                 Data::Stop => stop::apply(&mut resource.state, responder),
             }
             Delivery::default()
@@ -166,10 +178,9 @@ impl Handler<Follow> for Resource {
         self.handle_guarded(context, |resource| {
             let mut delivery = Delivery::default();
             for handover in link.ring.take() {
-                let budget = &resource.shared.values;
-                delivery += resource.state.follow(handover, budget, &mut resource.wake);
+                let (cell, budget) = (resource.entry.cell(), &resource.shared.values);
+                delivery += resource.state.follow(cell, handover, budget, &mut resource.effects);
             }
-            resource.shared.note_change();
             delivery
         });
     }
@@ -189,9 +200,9 @@ impl Handler<AddLink> for Resource {
 impl Handler<Rest> for Resource {
     type Result = ();
 
-    fn handle(&mut self, Rest { entry }: Rest, context: &mut Self::Context) {
-        self.handled += 1;
-        if entry.take_back(self.handled, &mut self.state) {
+    fn handle(&mut self, Rest: Rest, context: &mut Self::Context) {
+        self.handled = self.handled.wrapping_add(1);
+        if self.entry.take_back(self.handled, &mut self.state) {
             context.stop();
         }
     }
@@ -202,7 +213,7 @@ impl Handler<End> for Resource {
 
     fn handle(&mut self, End { ack, address }: End, context: &mut Self::Context) {
         self.handle_guarded(context, |resource| {
-            end(&mut resource.state, &resource.shared);
+            resource.entry.end_state(&mut resource.state, &resource.shared);
             drop((ack, address));
             Delivery::default()
         });

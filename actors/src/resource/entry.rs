@@ -4,7 +4,8 @@
 //! *passive*: its state lies in the entry and is used under a short lock by whoever asks. The first
 //! write starts the actor, on the thread of the writer, because a message to an actor on the same
 //! thread costs a hundredth of one to a thread that sleeps. An actor that has had nothing to do for
-//! a while gives its state back to the entry and ends.
+//! a while gives its state back to the entry and ends. The value of a resource that nobody uses may
+//! be in the store only; `away.rs` brings it back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,23 +15,24 @@ use actix::dev::SendError;
 use parking_lot::Mutex;
 
 use super::actor::{AddLink, End, Follow, Request, Resource, Rest};
-use crate::protocol::{Refusal, Rnum, Value};
+use super::away::{Loading, Waiting};
+use crate::protocol::{Class, Refusal, Rnum, Value};
 use crate::shared::Shared;
-use crate::state::{Ack, Link, Reply, ResourceState, Responder, ValueCell};
+use crate::state::{Ack, Delivery, Effects, Link, Reply, ResourceState, Responder, ValueCell};
 use crate::verbs::{Data, Leaf, get, put, stop, stream};
 
 /// A resource as the tree knows it.
 pub struct Entry {
     number: u64,
-    cell: Arc<ValueCell>,
+    pub(super) cell: ValueCell,
     linked: AtomicBool,
     gone: AtomicBool,
     /// Something was asked of it since the last look at who rests.
-    used: AtomicBool,
-    slot: Mutex<Slot>,
+    pub(super) used: AtomicBool,
+    pub(super) slot: Mutex<Slot>,
 }
 
-enum Slot {
+pub(super) enum Slot {
     /// No actor, and no state but the value.
     Untouched,
     /// No actor: the state is here.
@@ -39,9 +41,12 @@ enum Slot {
     Active {
         /// Its address. Messages are sent under the lock only.
         address: Addr<Resource>,
-        /// Messages that were sent to it.
-        sent: u64,
+        /// Messages that were sent to it, wrapping.
+        sent: u32,
     },
+    /// No actor: the value is being read from the store, and the state and what was asked
+    /// meanwhile are here.
+    Loading(Box<Loading>),
     /// The resource was deleted.
     Gone,
 }
@@ -61,11 +66,11 @@ impl Leaf for Arc<Entry> {
 }
 
 impl Entry {
-    /// A passive resource with this value.
-    pub fn new(shared: &Shared, value: Value) -> Arc<Self> {
+    /// A passive resource with this number and value, which needs no saving.
+    pub fn new(number: u64, value: Value, class: Class) -> Arc<Self> {
         Arc::new(Entry {
-            number: shared.next_resource(),
-            cell: Arc::new(ValueCell::new(value)),
+            number,
+            cell: ValueCell::new(value, class),
             linked: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             used: AtomicBool::new(false),
@@ -73,14 +78,14 @@ impl Entry {
         })
     }
 
-    /// Tells this resource from every other.
+    /// Tells this resource from every other that there ever was.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The last value.
-    pub fn value(&self) -> Value {
-        self.cell.get()
+    /// Its value.
+    pub fn cell(&self) -> &ValueCell {
+        &self.cell
     }
 
     /// Whether the resource was deleted.
@@ -113,21 +118,50 @@ impl Entry {
             self.used.store(true, Ordering::Relaxed);
         }
         let mut slot = self.slot.lock();
-        if matches!(data, Data::Get) && matches!(*slot, Slot::Untouched) {
-            drop(slot);
-            responder.answer(Reply::value(self.value()));
-            return Ok(());
-        }
-        if let Some(state) = self.passive(&mut slot, shared) {
-            match data {
-                Data::Get => get::apply(state, responder),
-                Data::Stream => stream::apply(state, responder),
-                Data::Stop => stop::apply(state, responder),
-                Data::Put(_) => return self.send(&mut slot, shared, Request { data, responder }),
+        if matches!(&*slot, Slot::Active { .. }) || matches!(data, Data::Put(_)) {
+            if let Slot::Loading(loading) = &mut *slot {
+                loading.waiting.push(Waiting::Request(data, responder));
+                return Ok(());
             }
+            return self.send(&mut slot, shared, Request { data, responder });
+        }
+        if matches!(data, Data::Get)
+            && matches!(&*slot, Slot::Untouched)
+            && let Some(value) = self.cell.get()
+        {
+            drop(slot);
+            responder.answer(Reply::value(value));
             return Ok(());
         }
-        self.send(&mut slot, shared, Request { data, responder })
+        self.read(&mut slot, shared, data, responder);
+        Ok(())
+    }
+
+    /// Carries out a request that changes no value where no actor runs.
+    fn read(
+        self: &Arc<Self>,
+        slot: &mut Slot,
+        shared: &Arc<Shared>,
+        data: Data,
+        responder: Responder,
+    ) {
+        if matches!(data, Data::Get | Data::Stream) && self.cell.is_away() {
+            return self.load(slot, shared, Waiting::Request(data, responder));
+        }
+        if let Slot::Loading(loading) = slot {
+            loading.waiting.push(Waiting::Request(data, responder));
+            return;
+        }
+        let Some(state) = self.passive(slot, shared) else {
+            return responder.answer(deleted());
+        };
+        match data {
+            Data::Get => get::apply(state, &self.cell, responder),
+            Data::Stream => stream::apply(state, &self.cell, responder),
+            Data::Stop => stop::apply(state, responder),
+            // It is sent to the actor.
+            Data::Put(_) => {}
+        }
     }
 
     fn send(
@@ -137,7 +171,7 @@ impl Entry {
         request: Request,
     ) -> Result<(), Busy> {
         let Some((address, sent)) = self.active(slot, shared) else {
-            request.responder.answer(Refusal::new(Rnum::NotFound, "the resource was deleted"));
+            request.responder.answer(deleted());
             return Ok(());
         };
         match address.try_send(request) {
@@ -147,7 +181,7 @@ impl Entry {
             }
             // A closed mailbox drops the request, whose responder then answers 500.
             Ok(()) | Err(SendError::Closed(_)) => {
-                *sent += 1;
+                *sent = sent.wrapping_add(1);
                 Ok(())
             }
         }
@@ -168,23 +202,53 @@ impl Entry {
             drop(slot);
             return self.submit(shared, Data::Put(value), responder);
         };
-        let mut wake = Vec::new();
-        put::apply(state, value, responder, &shared.values, &mut wake);
+        let mut effects = shared.effects();
+        let budget = &shared.values;
+        let delivery = put::apply(state, &self.cell, value, responder, budget, &mut effects);
         drop(slot);
-        shared.note_change();
-        for link in wake {
+        self.settle(shared, &delivery, &mut effects);
+        Ok(())
+    }
+
+    /// Does what is to be done when the resource has taken values. No lock may be held.
+    pub(super) fn settle(
+        self: &Arc<Self>,
+        shared: &Arc<Shared>,
+        delivery: &Delivery,
+        effects: &mut Effects<Arc<Entry>>,
+    ) {
+        if delivery.newly_unsaved {
+            shared.unsaved.add_value(Arc::clone(self));
+        }
+        if delivery.away_bytes > 0 {
+            shared.note_back(delivery.away_bytes);
+        }
+        if !effects.answers.is_empty() {
+            shared.unsaved.add_answers(&mut effects.answers);
+        }
+        let counters = &shared.counters;
+        counters.updates_in.add(delivery.taken);
+        counters.values_refused.add(delivery.refused);
+        counters.updates_delivered.add(delivery.delivered);
+        counters.updates_skipped.add(delivery.skipped);
+        counters.link_updates_skipped.add(delivery.link_skipped);
+        for link in effects.wake.drain(..) {
             link.destination.wake(&link, shared);
         }
-        Ok(())
     }
 
     /// Wakes the resource to take what a link has for it.
     #[expect(clippy::disallowed_methods, reason = "one message in flight for each link")]
     pub fn wake(self: &Arc<Self>, link: &Arc<Link<Arc<Entry>>>, shared: &Arc<Shared>) {
         self.used.store(true, Ordering::Relaxed);
-        match self.active(&mut self.slot.lock(), shared) {
+        let mut slot = self.slot.lock();
+        if let Slot::Loading(loading) = &mut *slot {
+            loading.waiting.push(Waiting::Follow(Arc::clone(link)));
+            return;
+        }
+        match self.active(&mut slot, shared) {
             Some((address, sent)) => {
-                *sent += 1;
+                *sent = sent.wrapping_add(1);
                 address.do_send(Follow { link: Arc::clone(link) });
             }
             None => link.ring.close(),
@@ -201,9 +265,10 @@ impl Entry {
         }
         match &mut *slot {
             Slot::Active { address, sent } => {
-                *sent += 1;
+                *sent = sent.wrapping_add(1);
                 address.do_send(AddLink { link });
             }
+            Slot::Loading(loading) => loading.state.add_link(link),
             _ => link.ring.close(),
         }
     }
@@ -214,22 +279,37 @@ impl Entry {
         self.gone.store(true, Ordering::Release);
         let slot = std::mem::replace(&mut *self.slot.lock(), Slot::Gone);
         match slot {
-            Slot::Untouched => end(&mut self.new_state(shared), shared),
-            Slot::Passive(mut state) => end(&mut state, shared),
+            Slot::Untouched => self.end_state(&mut self.new_state(shared), shared),
+            Slot::Passive(mut state) => self.end_state(&mut state, shared),
             Slot::Active { address, .. } => {
                 let message = End { ack, address: address.clone() };
                 address.do_send(message);
+            }
+            Slot::Loading(mut loading) => {
+                self.end_state(&mut loading.state, shared);
+                for waiting in loading.waiting {
+                    match waiting {
+                        Waiting::Request(_, responder) => responder.answer(deleted()),
+                        Waiting::Follow(link) => link.ring.close(),
+                    }
+                }
             }
             Slot::Gone => {}
         }
     }
 
-    fn new_state(&self, shared: &Shared) -> ResourceState<Arc<Entry>> {
-        ResourceState::new(self.number, Arc::clone(&self.cell), shared.settings.link_buffer)
+    /// Ends a resource's streams and gives the room of its value back.
+    pub(super) fn end_state(&self, state: &mut ResourceState<Arc<Entry>>, shared: &Shared) {
+        state.release(&self.cell, &shared.values);
+        shared.note_back(state.end(&self.cell));
+    }
+
+    pub(super) fn new_state(&self, shared: &Shared) -> ResourceState<Arc<Entry>> {
+        ResourceState::new(self.number, shared.settings.link_buffer)
     }
 
     /// The state of a resource for which no actor runs.
-    fn passive<'s>(
+    pub(super) fn passive<'s>(
         &self,
         slot: &'s mut Slot,
         shared: &Shared,
@@ -246,11 +326,12 @@ impl Entry {
         self: &Arc<Self>,
         slot: &'s mut Slot,
         shared: &Arc<Shared>,
-    ) -> Option<(&'s mut Addr<Resource>, &'s mut u64)> {
+    ) -> Option<(&'s mut Addr<Resource>, &'s mut u32)> {
         if self.passive(slot, shared).is_some()
             && let Slot::Passive(state) = std::mem::replace(slot, Slot::Gone)
         {
-            *slot = Slot::Active { address: Resource::launch(*state, shared), sent: 0 };
+            let address = Resource::launch(Arc::clone(self), *state, shared);
+            *slot = Slot::Active { address, sent: 0 };
             shared.active.lock().push(Arc::downgrade(self));
         }
         if let Slot::Active { address, sent } = slot { Some((address, sent)) } else { None }
@@ -264,8 +345,8 @@ impl Entry {
         match &mut *self.slot.lock() {
             Slot::Active { address, sent } => {
                 if !used {
-                    *sent += 1;
-                    address.do_send(Rest { entry: Arc::clone(self) });
+                    *sent = sent.wrapping_add(1);
+                    address.do_send(Rest);
                 }
                 true
             }
@@ -275,21 +356,23 @@ impl Entry {
 
     /// Takes the state back from the actor, which has handled so many messages, unless more were
     /// sent to it. Returns whether it did.
-    pub(super) fn take_back(&self, handled: u64, state: &mut ResourceState<Arc<Entry>>) -> bool {
+    pub(super) fn take_back(&self, handled: u32, state: &mut ResourceState<Arc<Entry>>) -> bool {
         let mut slot = self.slot.lock();
         let idle = matches!(&*slot, Slot::Active { sent, .. } if *sent == handled);
         if idle {
-            let empty = ResourceState::new(self.number, Arc::clone(&self.cell), 0);
-            *slot = Slot::Passive(Box::new(std::mem::replace(state, empty)));
+            *slot = if state.is_blank() {
+                Slot::Untouched
+            } else {
+                let empty = ResourceState::new(self.number, 0);
+                Slot::Passive(Box::new(std::mem::replace(state, empty)))
+            };
         }
         idle
     }
 }
 
-/// Ends a resource's streams and gives the room of its value back.
-pub(super) fn end(state: &mut ResourceState<Arc<Entry>>, shared: &Shared) {
-    state.release(&shared.values);
-    state.end();
+pub(super) fn deleted() -> Refusal {
+    Refusal::new(Rnum::NotFound, "the resource was deleted")
 }
 
 #[cfg(test)]
@@ -313,7 +396,7 @@ mod tests {
     fn a_resource_gets_its_actor_from_the_first_write_and_on_the_thread_of_the_writer() {
         System::new().block_on(async {
             let shared = Arc::new(shared());
-            let entry = Entry::new(&shared, Value::nil());
+            let entry = Entry::new(1, Value::nil(), Class::State);
             for data in [Data::Get, Data::Stream, Data::Stop] {
                 assert!(entry.submit(&shared, data, responder(&shared)).is_ok());
                 assert!(!is_running(&entry));
@@ -346,7 +429,7 @@ mod tests {
     fn an_actor_without_work_gives_its_state_back_and_loses_nothing() {
         System::new().block_on(async {
             let shared = Arc::new(shared());
-            let entry = Entry::new(&shared, Value::nil());
+            let entry = Entry::new(1, Value::nil(), Class::State);
             let outbox = Arc::new(Outbox::new(shared.settings.outbox));
             let begun = std::cell::Cell::new(0);
             let begin = |data| {
@@ -368,8 +451,8 @@ mod tests {
                     actix_rt::task::yield_now().await;
                 }
                 let expected = if round % 2 == 0 { vec![round, round] } else { vec![round] };
-                assert_eq!(entry.value(), Value::copy_from(&expected));
-                assert!(matches!(&*entry.slot.lock(), Slot::Passive(_)));
+                assert_eq!(entry.cell.get(), Some(Value::copy_from(&expected)));
+                assert!(matches!(&*entry.slot.lock(), Slot::Untouched));
             }
         });
     }

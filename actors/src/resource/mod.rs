@@ -1,6 +1,7 @@
 //! Resources: an entry in the tree for each, and an actor for those that are written.
 
 mod actor;
+mod away;
 mod entry;
 
 pub use entry::{Busy, Entry};

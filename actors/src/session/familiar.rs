@@ -88,8 +88,7 @@ fn place(message: &[u8], field: &[u8]) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Limits, Value, split};
-    use crate::shared::tests::shared;
+    use crate::protocol::{Class, Limits, Value, split};
 
     const LIMITS: Limits = Limits {
         payload_depth_max: 4,
@@ -103,7 +102,7 @@ mod tests {
     /// A request that `of` is shown, a message, and REID and PAYL that it is recognised with.
     #[track_caller]
     fn check(known: &[u8], message: &[u8], expected: Option<(&[u8], Option<&[u8]>)>) {
-        let entry = Entry::new(&shared(), Value::nil());
+        let entry = Entry::new(1, Value::nil(), Class::State);
         let request = split(known, &LIMITS).unwrap();
         let familiar = Familiar::of(known, &request, Verb::Put, &entry).unwrap();
         let seen = familiar.recognise(message, LIMITS.payload_depth_max);
@@ -146,7 +145,7 @@ mod tests {
 
     #[test]
     fn unusual_requests_are_not_kept() {
-        let entry = Entry::new(&shared(), Value::nil());
+        let entry = Entry::new(1, Value::nil(), Class::State);
         for (verb, message) in [
             (Verb::Stream, PUT),
             (Verb::Put, b"\x82\xa4VERB\xa3PUT\xa4PAYL\xc4\x01\x07"),

@@ -11,8 +11,8 @@ use super::{Session, Stuck, WrongRequests};
 use crate::access::Identity;
 use crate::directory::Task;
 use crate::protocol::{
-    NIL, Path, Refusal, Rnum, SplitRequest, Value, Verb, decode_auth, decode_path, decode_source,
-    decode_verb, is_non_recursive, split,
+    NIL, Path, Refusal, Rnum, SplitRequest, Value, Verb, decode_auth, decode_class, decode_path,
+    decode_source, decode_verb, is_non_recursive, split,
 };
 use crate::resource::{Busy, Entry};
 use crate::state::{Reid, Responder};
@@ -320,15 +320,19 @@ impl Session {
             }
             _ => Path::root(),
         };
+        let class = match verb {
+            Verb::Create | Verb::Post => decode_class(request.meta)?,
+            _ => None,
+        };
         let non_recursive = verb == Verb::List && is_non_recursive(request.meta);
         Ok(move || match verb {
-            Verb::Create => Structural::Create { path },
+            Verb::Create => Structural::Create { path, class },
             Verb::Mkdir => Structural::Mkdir { path },
             Verb::Delete => Structural::Delete { path },
             Verb::List => Structural::List { path, non_recursive },
             Verb::Link => Structural::Link { destination: path, source },
             Verb::Unlink => Structural::Unlink { destination: path, source },
-            _ => Structural::Post { path, value: value_of(request) },
+            _ => Structural::Post { path, value: value_of(request), class },
         })
     }
 }

@@ -33,6 +33,11 @@ impl Budget {
             .is_ok()
     }
 
+    /// Units in use.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// Gives units back.
     pub fn give_back(&self, units: u64) {
         self.used.fetch_sub(units, Ordering::Relaxed);
@@ -48,23 +53,19 @@ impl Budget {
 mod tests {
     use super::*;
 
-    fn used(budget: &Budget) -> u64 {
-        budget.used.load(Ordering::Relaxed)
-    }
-
     #[test]
     fn a_budget_is_exchanged_up_to_its_bound_and_never_over_it() {
         let budget = Budget::new(10);
         assert!(budget.exchange(0, 10));
         assert!(!budget.exchange(0, 1));
         assert!(budget.exchange(10, 4));
-        assert_eq!(used(&budget), 4);
+        assert_eq!(budget.used(), 4);
         assert!(!budget.exchange(2, 9));
         assert!(budget.exchange(2, 8));
-        assert_eq!(used(&budget), 10);
+        assert_eq!(budget.used(), 10);
         budget.take_anyway(5);
         assert!(!budget.exchange(1, 2));
         assert!(budget.exchange(15, 0));
-        assert_eq!(used(&budget), 0);
+        assert_eq!(budget.used(), 0);
     }
 }

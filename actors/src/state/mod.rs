@@ -5,6 +5,7 @@
 
 mod ack;
 mod budget;
+mod cell;
 mod graph;
 mod link;
 mod outbox;
@@ -17,12 +18,13 @@ mod tree;
 
 pub use ack::{Ack, AckGuard};
 pub use budget::Budget;
+pub use cell::ValueCell;
 pub use graph::{LinkGraph, LinkRefused};
 pub use link::LinkRing;
 pub use outbox::{Ending, Outbox, OutboxLimits, Tally};
 pub use reid::Reid;
 pub use reply::{Outgoing, Reply};
-pub use resource::{Delivery, Link, ResourceState, ValueCell};
+pub use resource::{Delivery, Effects, Link, ResourceState};
 pub use responder::Responder;
 pub use stream::{Opened, StreamId};
 pub use tree::{Directory, Found, Node, NotMade, Tree};

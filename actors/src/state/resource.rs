@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::ack::{Ack, AckGuard};
 use super::budget::Budget;
+use super::cell::ValueCell;
 use super::link::{Handed, Handover, LinkRing, Origin};
 use super::outbox::Outbox;
 use super::reply::Reply;
 use super::responder::Responder;
 use super::stream::{Opened, Pushed, StreamId, reserve_frugally};
-use crate::protocol::{Refusal, Rnum, Value};
+use crate::protocol::{Class, Refusal, Rnum, Value};
 
 /// Sources whose newest version a resource remembers, so that a value which comes by two ways is
 /// taken once. Beyond that a value may be delivered twice, which is harmless.
@@ -19,33 +18,6 @@ const ORIGINS_MAX: usize = 64;
 
 /// Subscribers below which a resource does not look for those that have gone.
 const PRUNE_MIN: usize = 32;
-
-/// The last value of a resource, written by the resource and read by whoever saves.
-pub struct ValueCell {
-    value: Mutex<Value>,
-}
-
-impl ValueCell {
-    /// A cell with this value.
-    pub fn new(value: Value) -> Self {
-        ValueCell { value: Mutex::new(value) }
-    }
-
-    /// The last value.
-    pub fn get(&self) -> Value {
-        self.value.lock().clone()
-    }
-
-    /// Size of the last value in bytes.
-    pub fn size_bytes(&self) -> u64 {
-        self.value.lock().size_bytes() as u64
-    }
-
-    fn set(&self, value: Value) {
-        let old = std::mem::replace(&mut *self.value.lock(), value);
-        drop(old);
-    }
-}
 
 /// A stream that is told each value of the resource.
 struct Subscriber {
@@ -74,6 +46,10 @@ pub struct Delivery {
     pub skipped: u64,
     /// Older updates that links will not hand over.
     pub link_skipped: u64,
+    /// The value has to be saved, and the one before did not.
+    pub newly_unsaved: bool,
+    /// Bytes of values that were in the store only and now are not.
+    pub away_bytes: u64,
 }
 
 impl std::ops::AddAssign for Delivery {
@@ -83,13 +59,36 @@ impl std::ops::AddAssign for Delivery {
         self.delivered += other.delivered;
         self.skipped += other.skipped;
         self.link_skipped += other.link_skipped;
+        self.newly_unsaved |= other.newly_unsaved;
+        self.away_bytes += other.away_bytes;
+    }
+}
+
+/// What is still to be done when a resource has taken values.
+pub struct Effects<D> {
+    /// Links whose destination is to be woken.
+    pub wake: Vec<Arc<Link<D>>>,
+    /// Whether a PUT is answered when its value is saved, and not before.
+    pub answer_when_saved: bool,
+    /// Answers that wait until what was taken is saved.
+    pub answers: Vec<Ack>,
+}
+
+impl<D> Effects<D> {
+    /// Nothing yet.
+    pub fn new(answer_when_saved: bool) -> Self {
+        Effects { wake: Vec::new(), answer_when_saved, answers: Vec::new() }
+    }
+
+    /// Whether a PUT to this cell is answered when it is saved.
+    fn waits(&self, cell: &ValueCell) -> bool {
+        self.answer_when_saved && cell.class() == Class::State
     }
 }
 
 /// The state of one resource, without the actor around it.
 pub struct ResourceState<D> {
     number: u64,
-    cell: Arc<ValueCell>,
     version: u64,
     subscribers: Vec<Subscriber>,
     prune_at: usize,
@@ -97,56 +96,72 @@ pub struct ResourceState<D> {
     link_buffer: usize,
     /// The newest version seen of each source that writes here through links.
     origins: Vec<Origin>,
+    /// It has or had links, whose destinations may remember its versions.
+    was_linked: bool,
     ended: bool,
 }
 
+/// The value of the resource is in a cell beside its state, which each function is given.
 impl<D> ResourceState<D> {
-    /// A resource with the value in this cell. `number` tells resources apart; no two ever have
-    /// the same.
-    pub fn new(number: u64, cell: Arc<ValueCell>, link_buffer: usize) -> Self {
+    /// A resource without anything. `number` tells resources apart; no two ever have the same.
+    pub fn new(number: u64, link_buffer: usize) -> Self {
         ResourceState {
             number,
-            cell,
             version: 0,
             subscribers: Vec::new(),
             prune_at: PRUNE_MIN,
             links: Vec::new(),
             link_buffer,
             origins: Vec::new(),
+            was_linked: false,
             ended: false,
         }
     }
 
+    /// Whether there is nothing that a new state would not have as well.
+    pub fn is_blank(&self) -> bool {
+        self.subscribers.is_empty() && self.origins.is_empty() && !self.was_linked && !self.ended
+    }
+
     /// Exchanges the room of the current value for that of a value of `bytes`; `false` if there is
-    /// no room for it.
-    pub fn reserve(&self, bytes: usize, budget: &Budget) -> bool {
-        self.ended || budget.exchange(self.cell.size_bytes(), bytes as u64)
+    /// no room for it. An event is not kept and needs none.
+    pub fn reserve(&self, cell: &ValueCell, bytes: usize, budget: &Budget) -> bool {
+        self.ended
+            || cell.class() == Class::Event
+            || budget.exchange(cell.size_bytes(), bytes as u64)
     }
 
     /// Gives the room of the value back, for good.
-    pub fn release(&self, budget: &Budget) {
+    pub fn release(&self, cell: &ValueCell, budget: &Budget) {
         if !self.ended {
-            budget.give_back(self.cell.size_bytes());
+            budget.give_back(cell.size_bytes());
         }
     }
 
     /// Answers with the value.
-    pub fn get(&self, responder: Responder) {
-        responder.answer(self.reply());
+    pub fn get(&self, cell: &ValueCell, responder: Responder) {
+        responder.answer(self.reply(cell));
     }
 
-    fn reply(&self) -> Reply {
-        if self.ended { gone() } else { Reply::value(self.cell.get()) }
+    fn reply(&self, cell: &ValueCell) -> Reply {
+        if self.ended {
+            return gone();
+        }
+        match cell.get() {
+            Some(value) => Reply::value(value),
+            None => unreadable(),
+        }
     }
 
     /// Takes a value that a client wrote here. The client is answered at once or, if the resource
-    /// has links, when every linked resource has the value or a newer one. Links whose destination
-    /// has to be woken are appended to `wake`.
+    /// has links, when every linked resource has the value or a newer one; and not before it is
+    /// saved, if the effects say so.
     pub fn put(
         &mut self,
+        cell: &ValueCell,
         value: Value,
         responder: Responder,
-        wake: &mut Vec<Arc<Link<D>>>,
+        effects: &mut Effects<D>,
     ) -> Delivery {
         if self.ended {
             responder.answer(gone());
@@ -155,26 +170,27 @@ impl<D> ResourceState<D> {
         self.version += 1;
         let version = self.version;
         let origin = Origin { resource: self.number, version };
-        if self.links.is_empty() {
-            let delivery = self.take(value, origin, &[], wake);
+        if self.links.is_empty() && !effects.waits(cell) {
+            let delivery = self.take(cell, value, origin, &[], effects);
             responder.answer(Reply::of(Rnum::Ok));
             return delivery;
         }
         let ack = AckGuard::new(responder, Reply::of(Rnum::Ok));
-        self.take(value, origin, &[ack], wake)
+        self.take(cell, value, origin, &[ack], effects)
     }
 
     /// Takes a value that came through a link, unless it came by another way before.
     pub fn follow(
         &mut self,
+        cell: &ValueCell,
         handover: Handover,
         budget: &Budget,
-        wake: &mut Vec<Arc<Link<D>>>,
+        effects: &mut Effects<D>,
     ) -> Delivery {
         if self.ended || !self.is_news(handover.origin) {
             return Delivery::default();
         }
-        if !self.reserve(handover.value.size_bytes(), budget) {
+        if !self.reserve(cell, handover.value.size_bytes(), budget) {
             for ack in &handover.acks {
                 ack.amend(Refusal::new(
                     Rnum::InsufficientStorage,
@@ -184,7 +200,7 @@ impl<D> ResourceState<D> {
             }
             return Delivery { refused: 1, ..Delivery::default() };
         }
-        self.take(handover.value, handover.origin, &handover.acks, wake)
+        self.take(cell, handover.value, handover.origin, &handover.acks, effects)
     }
 
     fn is_news(&mut self, origin: Origin) -> bool {
@@ -202,13 +218,21 @@ impl<D> ResourceState<D> {
 
     fn take(
         &mut self,
+        cell: &ValueCell,
         value: Value,
         origin: Origin,
         acks: &[Ack],
-        wake: &mut Vec<Arc<Link<D>>>,
+        effects: &mut Effects<D>,
     ) -> Delivery {
         let mut delivery = Delivery { taken: 1, ..Delivery::default() };
-        self.cell.set(value.clone());
+        if cell.class() != Class::Event {
+            let replaced = cell.set(value.clone());
+            delivery.newly_unsaved = replaced.newly_unsaved;
+            delivery.away_bytes = replaced.away_bytes;
+        }
+        if effects.waits(cell) {
+            effects.answers.extend_from_slice(acks);
+        }
         self.subscribers.retain(|subscriber| {
             match subscriber.outbox.push_update(subscriber.stream, &value) {
                 Pushed::Gone => return false,
@@ -227,7 +251,7 @@ impl<D> ResourceState<D> {
                     Handed::Over { wake: wanted, skipped } => {
                         delivery.link_skipped += skipped;
                         if wanted {
-                            wake.push(Arc::clone(link));
+                            effects.wake.push(Arc::clone(link));
                         }
                     }
                 }
@@ -239,9 +263,10 @@ impl<D> ResourceState<D> {
 
     /// Opens a stream for the session behind the responder and answers with the value; the updates
     /// after that value follow the answer, none missed and none twice.
-    pub fn stream(&mut self, responder: Responder) {
-        if self.ended {
-            responder.answer(gone());
+    pub fn stream(&mut self, cell: &ValueCell, responder: Responder) {
+        let reply = self.reply(cell);
+        if reply.rnum != Rnum::Ok {
+            responder.answer(reply);
             return;
         }
         let outbox = Arc::clone(responder.outbox());
@@ -250,11 +275,11 @@ impl<D> ResourceState<D> {
                 self.prune();
                 reserve_frugally(&mut self.subscribers);
                 self.subscribers.push(Subscriber { outbox, stream });
-                responder.answer_opening(stream, Reply::value(self.cell.get()));
+                responder.answer_opening(stream, reply);
             }
             Opened::Already(stream) => {
                 let warning = Some("this stream is open already; it goes on as one stream".into());
-                let reply = Reply { warning, ..Reply::value(self.cell.get()) };
+                let reply = Reply { warning, ..reply };
                 responder.answer_opening(stream, reply);
             }
             Opened::TooMany => responder.answer(Refusal::new(
@@ -288,16 +313,15 @@ impl<D> ResourceState<D> {
 
     /// Adds an outgoing link.
     pub fn add_link(&mut self, link: Arc<Link<D>>) {
+        self.was_linked = true;
         self.links.retain(|link| !link.ring.is_closed());
         self.links.push(link);
     }
 
     /// Ends the resource: every stream gets what it still has and a last frame with 404, and every
-    /// later request is answered 404.
-    pub fn end(&mut self) {
+    /// later request is answered 404. Returns the bytes that its value had in the store only.
+    pub fn end(&mut self, cell: &ValueCell) -> u64 {
         self.ended = true;
-        // Sessions may remember the resource for a while; its value is not theirs to keep.
-        self.cell.set(Value::nil());
         for subscriber in self.subscribers.drain(..) {
             subscriber.outbox.end_stream(
                 subscriber.stream,
@@ -306,7 +330,15 @@ impl<D> ResourceState<D> {
             );
         }
         self.links.clear();
+        // Sessions may remember the resource for a while; its value is not theirs to keep.
+        cell.set(Value::nil()).away_bytes
     }
+}
+
+/// The answer if the value was to be in memory and is not.
+fn unreadable() -> Reply {
+    let text = "the value of this resource cannot be read from the store now; try again";
+    Refusal::new(Rnum::InternalServerError, text).into()
 }
 
 fn gone() -> Reply {
@@ -323,10 +355,11 @@ mod tests {
     /// A resource whose links lead to names, and a session that looks at what it is sent.
     struct Bench {
         state: ResourceState<&'static str>,
+        cell: ValueCell,
         outbox: Arc<Outbox>,
         begun: u64,
         budget: Budget,
-        wake: Vec<Arc<Link<&'static str>>>,
+        effects: Effects<&'static str>,
     }
 
     fn value(byte: u8) -> Value {
@@ -344,11 +377,12 @@ mod tests {
             let budget = Budget::new(10);
             assert!(budget.exchange(0, 1));
             Bench {
-                state: ResourceState::new(number, Arc::new(ValueCell::new(value(0))), 2),
+                state: ResourceState::new(number, 2),
+                cell: ValueCell::new(value(0), Class::State),
                 outbox: Arc::new(Outbox::new(limits)),
                 begun: 0,
                 budget,
-                wake: Vec::new(),
+                effects: Effects::new(false),
             }
         }
 
@@ -359,7 +393,7 @@ mod tests {
 
         fn put(&mut self, reid: u8, byte: u8) {
             let responder = self.begin(reid);
-            self.state.put(value(byte), responder, &mut self.wake);
+            self.state.put(&self.cell, value(byte), responder, &mut self.effects);
         }
 
         fn link(&mut self, destination: &'static str) -> Arc<LinkRing> {
@@ -369,7 +403,7 @@ mod tests {
         }
 
         fn follow(&mut self, handover: Handover) -> u64 {
-            self.state.follow(handover, &self.budget, &mut self.wake).delivered
+            self.state.follow(&self.cell, handover, &self.budget, &mut self.effects).delivered
         }
 
         #[track_caller]
@@ -393,7 +427,7 @@ mod tests {
     fn a_stream_gets_the_value_and_then_each_update_until_it_is_stopped() {
         let mut bench = Bench::new(1);
         let responder = bench.begin(1);
-        bench.state.stream(responder);
+        bench.state.stream(&bench.cell, responder);
         bench.put(2, 5);
         bench.put(3, 5);
         bench.check("1:200:0 2:200 3:200 1:200:5 1:200:5");
@@ -411,7 +445,7 @@ mod tests {
         let [one, two] = ["one", "two"].map(|name| bench.link(name));
         bench.put(1, 5);
         assert_eq!(
-            bench.wake.iter().map(|link| link.destination).collect::<Vec<_>>(),
+            bench.effects.wake.iter().map(|link| link.destination).collect::<Vec<_>>(),
             ["one", "two"]
         );
         bench.check("");
@@ -446,7 +480,7 @@ mod tests {
     fn a_value_that_comes_by_two_ways_is_taken_once_and_never_after_a_newer_one() {
         let mut bench = Bench::new(9);
         let responder = bench.begin(1);
-        bench.state.stream(responder);
+        bench.state.stream(&bench.cell, responder);
         let taken: Vec<u64> = [(1, 1), (1, 1), (1, 2), (1, 1), (2, 1), (1, 3)]
             .map(|(resource, version)| bench.follow(handover(resource, version, 7)))
             .into();
@@ -458,25 +492,75 @@ mod tests {
         let mut bench = Bench::new(9);
         let big = Handover { value: Value::copy_from(&[1; 11]), ..handover(1, 1, 0) };
         bench.follow(big);
-        assert_eq!(bench.state.cell.get(), value(0));
+        assert_eq!(bench.cell.get(), Some(value(0)));
         bench.follow(Handover { value: Value::copy_from(&[1; 10]), ..handover(1, 2, 0) });
-        assert_eq!(bench.state.cell.size_bytes(), 10);
+        assert_eq!(bench.cell.size_bytes(), 10);
+    }
+
+    #[test]
+    fn an_event_goes_to_streams_and_is_not_kept() {
+        let mut bench = Bench::new(1);
+        bench.cell = ValueCell::new(Value::nil(), Class::Event);
+        let responder = bench.begin(1);
+        bench.state.stream(&bench.cell, responder);
+        bench.put(2, 5);
+        let responder = bench.begin(3);
+        bench.state.get(&bench.cell, responder);
+        bench.check("1:200:192 2:200 3:200:192 1:200:5");
+    }
+
+    #[test]
+    fn an_answer_waits_for_a_save_if_that_is_wanted_and_the_value_is_saved_at_all() {
+        for (class, waiting) in [(Class::State, 2), (Class::Live, 0), (Class::Event, 0)] {
+            let mut bench = Bench::new(1);
+            bench.cell = ValueCell::new(value(0), class);
+            bench.effects.answer_when_saved = true;
+            bench.put(1, 5);
+            bench.put(2, 6);
+            bench.check(if waiting > 0 { "" } else { "1:200 2:200" });
+            assert_eq!(bench.effects.answers.len(), waiting);
+            bench.effects.answers.clear();
+            bench.check(if waiting > 0 { "1:200 2:200" } else { "" });
+        }
+    }
+
+    #[test]
+    fn a_value_that_comes_through_a_link_is_answered_when_it_is_saved_there_too() {
+        let mut bench = Bench::new(9);
+        bench.effects.answer_when_saved = true;
+        let ack = AckGuard::new(bench.begin(1), Reply::of(Rnum::Ok));
+        bench.follow(Handover { acks: vec![ack], ..handover(1, 1, 7) });
+        bench.check("");
+        bench.effects.answers.clear();
+        bench.check("1:200");
+    }
+
+    #[test]
+    fn a_value_that_is_in_the_store_only_is_not_taken_for_another() {
+        let mut bench = Bench::new(1);
+        bench.cell = ValueCell::new(Value::copy_from(&[0xc4, 0]), Class::State);
+        assert!(bench.cell.send_away().is_some());
+        let responder = bench.begin(1);
+        bench.state.get(&bench.cell, responder);
+        let responder = bench.begin(2);
+        bench.state.stream(&bench.cell, responder);
+        bench.check("1:500 2:500");
     }
 
     #[test]
     fn a_deleted_resource_ends_its_streams_and_refuses_what_comes_later() {
         let mut bench = Bench::new(1);
         let responder = bench.begin(1);
-        bench.state.stream(responder);
+        bench.state.stream(&bench.cell, responder);
         bench.put(2, 5);
-        bench.state.release(&bench.budget);
+        bench.state.release(&bench.cell, &bench.budget);
         assert!(bench.budget.exchange(0, 10), "the room is there again");
-        bench.state.end();
+        bench.state.end(&bench.cell);
         bench.put(3, 6);
         let responder = bench.begin(4);
-        bench.state.get(responder);
+        bench.state.get(&bench.cell, responder);
         bench.check("1:200:0 2:200 3:404 4:404 1:200:5 1:404");
-        bench.state.release(&bench.budget);
+        bench.state.release(&bench.cell, &bench.budget);
         assert!(!bench.budget.exchange(0, 1), "the room is given back once");
     }
 
@@ -485,7 +569,7 @@ mod tests {
         let mut bench = Bench::new(1);
         for _ in 0..1000 {
             let responder = bench.begin(1);
-            bench.state.stream(responder);
+            bench.state.stream(&bench.cell, responder);
             let responder = bench.begin(1);
             bench.state.stop(responder);
         }

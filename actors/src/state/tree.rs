@@ -192,6 +192,20 @@ impl<L: Clone> Tree<L> {
         self.nodes = self.nodes.saturating_sub(nodes);
     }
 
+    /// All leaves, without the ways to them.
+    pub fn leaves(&self) -> impl Iterator<Item = &L> {
+        let mut open = vec![self.root.entries.iter()];
+        std::iter::from_fn(move || {
+            loop {
+                match open.last_mut()?.next() {
+                    None => drop(open.pop()),
+                    Some((_, Node::Leaf(leaf))) => return Some(leaf),
+                    Some((_, Node::Directory(inner))) => open.push(inner.entries.iter()),
+                }
+            }
+        })
+    }
+
     /// All nodes but the root, each after the directory that it is in.
     pub fn walk(&self) -> Walk<L> {
         Walk::of(self.root.clone())
@@ -255,6 +269,7 @@ mod tests {
         assert_eq!(tree.make_directory(&path("a/d"), 99), Ok(()));
         assert_eq!(tree.make_leaf(&path("a/d/e"), 2, 99), Ok(()));
         assert_eq!(listing(&tree), "a/ a/b/ a/b/c=1 a/d/ a/d/e=2");
+        assert_eq!(tree.leaves().copied().collect::<Vec<_>>(), [1, 2]);
         assert_eq!(tree.nodes(), 5);
     }
 

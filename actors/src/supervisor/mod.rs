@@ -1,14 +1,15 @@
 //! The supervisor actor: loads what was saved, saves what has changed.
 //!
 //! It runs on a thread of its own and may wait for the disk there. Structural changes are appended
-//! in groups: all that are waiting go to disk with one flush. Snapshots are written by a helper
-//! thread, so that a long one delays no append and no request.
+//! in groups: all that are waiting go to disk with one flush. Values are saved, and copies written,
+//! by helper threads, so that a long save delays no request.
 
 mod preload;
 mod restore;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use parking_lot::Mutex;
@@ -18,12 +19,12 @@ pub use restore::restore;
 
 use crate::guard::guarded;
 use crate::ports::{Change, SaveReport, Store, StoreError};
+use crate::protocol::{Refusal, Rnum};
 use crate::shared::Shared;
 use crate::state::{Ack, Reply};
 
-/// Changes that could not be written and wait for the disk to come back; a snapshot covers what is
-/// beyond.
-const UNWRITTEN_MAX: usize = 100_000;
+/// How often it is asked whether the newest copy is too old, at most.
+const BACKUP_CHECK: Duration = Duration::from_secs(60);
 
 /// See the module's text.
 pub struct Supervisor {
@@ -32,12 +33,14 @@ pub struct Supervisor {
     /// One save at a time.
     save_lock: Arc<Mutex<()>>,
     saving: bool,
+    /// A copy is being written.
+    backing_up: bool,
+    /// Values are being left to the store.
+    leaving: bool,
     /// Changes to be appended, with the answers that wait for them.
     waiting: Vec<Append>,
     /// Changes that could not be appended; their answers have been given as failures.
     unwritten: Vec<Change>,
-    /// The store failed the last time, and that has been said.
-    failing: bool,
 }
 
 /// A structural change that is to be made durable.
@@ -57,6 +60,11 @@ pub struct Append {
 #[rtype(result = "()")]
 struct Flush;
 
+/// Answers wait for a save, or there are many changes: begin as soon as no save is running.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct SaveNow;
+
 /// Save what has changed, now, and tell how it went. The last message in the life of a broker.
 #[derive(Message)]
 #[rtype(result = "Result<Option<SaveReport>, StoreError>")]
@@ -70,9 +78,10 @@ impl Supervisor {
             store,
             save_lock: Arc::new(Mutex::new(())),
             saving: false,
+            backing_up: false,
+            leaving: false,
             waiting: Vec::new(),
             unwritten: Vec::new(),
-            failing: false,
         }
     }
 
@@ -82,59 +91,31 @@ impl Supervisor {
     }
 
     fn flush(&mut self) {
-        let waiting = std::mem::take(&mut self.waiting);
         let mut changes = std::mem::take(&mut self.unwritten);
+        changes.append(&mut self.shared.unsaved.take_changes());
+        let waiting = std::mem::take(&mut self.waiting);
         let mut answers = Vec::with_capacity(waiting.len());
         for Append { change, ack, reply } in waiting {
             changes.push(change);
             answers.push((ack, reply));
         }
-        if changes.is_empty() {
-            return;
-        }
-        match self.store.append(&changes) {
-            Ok(()) => {
-                for (ack, reply) in answers {
-                    ack.amend(reply);
-                }
-                self.note_success();
+        let Some(last) = changes.last().map(|change| change.sequence) else { return };
+        let outcome = self.store.append(&changes);
+        if outcome.is_ok() {
+            self.shared.unsaved.note_appended(last);
+            for (ack, reply) in answers {
+                ack.amend(reply);
             }
-            Err(error) => {
-                self.note_failure(&error);
-                changes.truncate(UNWRITTEN_MAX);
-                self.unwritten = changes;
-            }
+        } else {
+            self.unwritten = changes;
         }
-    }
-
-    fn note_success(&mut self) {
-        if std::mem::take(&mut self.failing) {
-            log::info!("the disk is back: everything that was acknowledged is on it again");
-        }
-    }
-
-    fn note_failure(&mut self, error: &StoreError) {
-        self.shared.counters.store_errors.add(1);
-        self.shared.note_change();
-        if !std::mem::replace(&mut self.failing, true) {
-            log::error!("{error}; the broker goes on from memory and tries again");
-        }
-    }
-
-    fn note_saved(&mut self, outcome: &Result<Option<SaveReport>, StoreError>) {
-        match outcome {
-            Ok(Some(report)) => {
-                self.shared.counters.snapshots_saved.add(1);
-                self.note_success();
-                log::debug!("saved {} resources in {} bytes", report.resources, report.bytes);
-            }
-            Ok(None) => {}
-            Err(error) => self.note_failure(error),
-        }
+        self.shared.unsaved.note_unwritten(&self.unwritten);
+        note_outcome(&self.shared, outcome.as_ref().err());
     }
 
     fn save_in_background(&mut self, context: &mut Context<Self>) {
-        if self.saving || !self.shared.changed.load(Ordering::Acquire) {
+        let unsaved = &self.shared.unsaved;
+        if self.saving || !(unsaved.is_changed() || unsaved.has_answers()) {
             return;
         }
         self.saving = true;
@@ -142,30 +123,118 @@ impl Supervisor {
         let store = Arc::clone(&self.store);
         let lock = Arc::clone(&self.save_lock);
         let save = actix_rt::task::spawn_blocking(move || save(&shared, &*store, &lock));
-        let done = save.into_actor(self).map(|outcome, supervisor, _| {
+        let done = save.into_actor(self).map(|outcome, supervisor, context| {
             supervisor.saving = false;
             let outcome = outcome.unwrap_or_else(|error| {
-                Err(StoreError(format!("the snapshot could not be written: {error}")))
+                Err(StoreError(format!("what has changed could not be saved: {error}")))
             });
-            supervisor.note_saved(&outcome);
+            note_saved(&supervisor.shared, &outcome);
+            // After an error the interval is the time to try again.
+            if outcome.is_ok() && supervisor.shared.unsaved.has_answers() {
+                supervisor.save_in_background(context);
+            }
+        });
+        context.spawn(done);
+    }
+
+    /// Leaves values that nobody uses to the store if those in memory are too many.
+    fn leave_in_background(&mut self, context: &mut Context<Self>) {
+        let shared = &self.shared;
+        if self.leaving
+            || !self.store.keeps_values()
+            || shared.resident_bytes() <= shared.settings.resident_bytes_max
+        {
+            return;
+        }
+        self.leaving = true;
+        let shared = Arc::clone(shared);
+        let lock = Arc::clone(&self.save_lock);
+        let leave = actix_rt::task::spawn_blocking(move || {
+            // What is being saved is not in the store yet.
+            let _no_save = lock.lock();
+            shared.leave_idle_values()
+        });
+        let done = leave.into_actor(self).map(|left, supervisor, _| {
+            supervisor.leaving = false;
+            log::debug!("left {} values to the store", left.unwrap_or(0));
+        });
+        context.spawn(done);
+    }
+
+    fn back_up_in_background(&mut self, context: &mut Context<Self>) {
+        if std::mem::replace(&mut self.backing_up, true) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let store = Arc::clone(&self.store);
+        let age = shared.settings.backup_interval;
+        let backup =
+            actix_rt::task::spawn_blocking(move || store.back_up(age, &mut || shared.picture()));
+        let done = backup.into_actor(self).map(|outcome, supervisor, _| {
+            supervisor.backing_up = false;
+            match outcome {
+                Ok(Ok(None)) => {}
+                Ok(Ok(Some(report))) => {
+                    supervisor.shared.counters.backups_saved.add(1);
+                    log::debug!(
+                        "backed up {} resources in {} bytes",
+                        report.resources,
+                        report.bytes
+                    );
+                }
+                Ok(Err(error)) => note_outcome(&supervisor.shared, Some(&error)),
+                Err(error) => log::error!("the backup could not be written: {error}"),
+            }
         });
         context.spawn(done);
     }
 }
 
-/// Saves if anything changed since the last save was begun.
+/// Keeps in mind whether the store works, and says it when that changes.
+fn note_outcome(shared: &Shared, error: Option<&StoreError>) {
+    let Some(error) = error else {
+        if shared.store_failing.swap(false, Ordering::Relaxed) {
+            log::info!("the disk is back: everything that was acknowledged is on it again");
+        }
+        return;
+    };
+    shared.counters.store_errors.add(1);
+    if !shared.store_failing.swap(true, Ordering::Relaxed) {
+        log::error!("{error}");
+    }
+}
+
+fn note_saved(shared: &Shared, outcome: &Result<Option<SaveReport>, StoreError>) {
+    match outcome {
+        Ok(Some(report)) => {
+            shared.counters.snapshots_saved.add(1);
+            note_outcome(shared, None);
+            log::debug!("saved {} resources in {} bytes", report.resources, report.bytes);
+        }
+        Ok(None) => {}
+        Err(error) => note_outcome(shared, Some(error)),
+    }
+}
+
+/// Saves if anything changed since the last save was begun, and gives the answers that wait for it.
 fn save(
     shared: &Shared,
     store: &dyn Store,
     lock: &Mutex<()>,
 ) -> Result<Option<SaveReport>, StoreError> {
     let _one_at_a_time = lock.lock();
-    if !shared.changed.swap(false, Ordering::AcqRel) {
-        return Ok(None);
-    }
-    let outcome = store.save(&mut || shared.picture()).map(Some);
+    // Taken before the values are: each of them is in this save, or was in one before.
+    let answers = shared.unsaved.take_answers();
+    let Some(saving) = shared.unsaved.begin(shared) else { return Ok(None) };
+    let outcome = store.save(&saving).map(Some);
     if outcome.is_err() {
-        shared.note_change();
+        shared.unsaved.failed(saving);
+        for answer in answers {
+            answer.amend(Refusal::new(
+                Rnum::InternalServerError,
+                "the value was written, but it is not on disk; the broker tries to save it",
+            ));
+        }
     }
     outcome
 }
@@ -174,11 +243,17 @@ impl Actor for Supervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(self.shared.settings.mailbox_supervisor);
-        context.run_interval(self.shared.settings.snapshot_interval, |supervisor, context| {
+        let settings = &self.shared.settings;
+        context.set_mailbox_capacity(settings.mailbox_supervisor);
+        context.run_interval(settings.snapshot_interval, |supervisor, context| {
             supervisor.flush_guarded();
             supervisor.save_in_background(context);
         });
+        // A value leaves after one to two of these.
+        let period = (settings.resource_idle_timeout / 2).max(Duration::from_millis(1));
+        context.run_interval(period, Self::leave_in_background);
+        let period = BACKUP_CHECK.min(settings.backup_interval);
+        context.run_interval(period, Self::back_up_in_background);
     }
 }
 
@@ -201,13 +276,22 @@ impl Handler<Flush> for Supervisor {
     }
 }
 
+impl Handler<SaveNow> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, _: SaveNow, context: &mut Self::Context) {
+        self.flush_guarded();
+        self.save_in_background(context);
+    }
+}
+
 impl Handler<Finish> for Supervisor {
     type Result = Result<Option<SaveReport>, StoreError>;
 
     fn handle(&mut self, _: Finish, _: &mut Self::Context) -> Self::Result {
         self.flush_guarded();
         let outcome = save(&self.shared, &*self.store, &self.save_lock);
-        self.note_saved(&outcome);
+        note_saved(&self.shared, &outcome);
         outcome
     }
 }

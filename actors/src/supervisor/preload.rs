@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::ports::{Change, ChangeKind};
-use crate::protocol::{Path, Value};
+use crate::protocol::{Class, Path, Value};
 use crate::resource::Entry;
 use crate::shared::{Shared, Structure};
 use crate::state::{Found, Link, NotMade};
@@ -15,8 +15,8 @@ use crate::verbs::link::{self, Linked};
 pub fn preload(shared: &Arc<Shared>, wanted: Vec<ChangeKind>) -> Vec<Change> {
     let mut structure = shared.structure.write();
     let mut made = Vec::new();
-    for kind in wanted {
-        match make(shared, &mut structure, &kind) {
+    for mut kind in wanted {
+        match make(shared, &mut structure, &mut kind) {
             Ok(false) => {}
             Ok(true) => {
                 structure.sequence += 1;
@@ -26,7 +26,7 @@ pub fn preload(shared: &Arc<Shared>, wanted: Vec<ChangeKind>) -> Vec<Change> {
         }
     }
     if !made.is_empty() {
-        shared.note_change();
+        shared.unsaved.note_change();
     }
     made
 }
@@ -35,10 +35,13 @@ pub fn preload(shared: &Arc<Shared>, wanted: Vec<ChangeKind>) -> Vec<Change> {
 fn make(
     shared: &Arc<Shared>,
     structure: &mut Structure,
-    kind: &ChangeKind,
+    kind: &mut ChangeKind,
 ) -> Result<bool, String> {
     match kind {
-        ChangeKind::CreateResource { path, value } => resource(shared, structure, path, value),
+        ChangeKind::CreateResource { path, number, class, value } => {
+            *number = shared.next_resource();
+            resource(shared, structure, path, *number, *class, value)
+        }
         ChangeKind::CreateDirectory { path } => directory(shared, structure, path),
         ChangeKind::Link { source, destination } => link(shared, structure, source, destination),
         // Nobody wants what is not there.
@@ -50,7 +53,9 @@ fn resource(
     shared: &Arc<Shared>,
     structure: &mut Structure,
     path: &Path,
-    value: &Value,
+    number: u64,
+    class: Option<Class>,
+    value: &mut Value,
 ) -> Result<bool, String> {
     match structure.tree.find(path.names()) {
         Found::Leaf(_) => return Ok(false),
@@ -59,11 +64,17 @@ fn resource(
         }
         Found::Missing | Found::BelowLeaf => {}
     }
-    let size = value.size_bytes() as u64;
+    let class = shared.class(path, class);
+    let first = if class == Class::Event { Value::nil() } else { value.clone() };
+    if class != Class::State {
+        // What is saved with the change.
+        *value = Value::nil();
+    }
+    let size = first.size_bytes() as u64;
     if !shared.values.exchange(0, size) {
         return Err(format!("there is no room for the value of {path} (limits.values_bytes_max)"));
     }
-    let entry = Entry::new(shared, value.clone());
+    let entry = Entry::new(number, first, class);
     let outcome = structure.tree.make_leaf(path, entry, shared.settings.nodes_max);
     if outcome.is_err() {
         shared.values.give_back(size);

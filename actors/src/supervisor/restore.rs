@@ -2,28 +2,22 @@
 
 use std::sync::Arc;
 
-use crate::ports::{ChangeKind, Loaded, SnapshotItem};
-use crate::protocol::{Path, Value};
+use crate::ports::{Change, ChangeKind, Restore, SnapshotItem, StoreError};
+use crate::protocol::{Class, Path, Value};
 use crate::resource::Entry;
 use crate::shared::{Shared, Structure};
 use crate::state::{Link, NotMade};
 use crate::verbs::link::Linked;
 use crate::verbs::{delete, link, unlink};
 
-/// Puts what was saved into the empty structure. What was acknowledged before is kept even if the
-/// limits have become smaller since.
-pub fn restore(shared: &Arc<Shared>, loaded: Loaded) {
+/// Puts what was saved into the structure. What was acknowledged before is kept even if the limits
+/// have become smaller since.
+///
+/// # Errors
+/// If the store cannot be used.
+pub fn restore(shared: &Arc<Shared>) -> Result<(), StoreError> {
     let mut structure = shared.structure.write();
-    let mut restoring = Restoring { shared, structure: &mut structure };
-    for item in loaded.items {
-        restoring.item(item);
-    }
-    restoring.structure.sequence = loaded.sequence;
-    for change in loaded.changes {
-        restoring.change(change.kind);
-        restoring.structure.sequence = restoring.structure.sequence.max(change.sequence);
-        shared.note_change();
-    }
+    shared.store.load(&mut Restoring { shared, structure: &mut structure })
 }
 
 struct Restoring<'s> {
@@ -31,18 +25,41 @@ struct Restoring<'s> {
     structure: &'s mut Structure,
 }
 
-impl Restoring<'_> {
+impl Restore for Restoring<'_> {
+    fn begin(&mut self) {
+        for entry in self.structure.tree.leaves() {
+            entry.end(self.shared, None);
+        }
+        *self.structure = Structure::default();
+    }
+
     fn item(&mut self, item: SnapshotItem) {
         match item {
             SnapshotItem::Directory { path } => self.directory(&path),
-            SnapshotItem::Resource { path, value } => self.resource(path, value),
+            SnapshotItem::Resource { path, number, class, value } => {
+                self.resource(&path, number, class, value);
+            }
             SnapshotItem::Link { source, destination } => self.link(&source, &destination),
         }
     }
 
-    fn change(&mut self, kind: ChangeKind) {
+    fn sequence(&mut self, sequence: u64) {
+        self.structure.sequence = sequence;
+    }
+
+    fn change(&mut self, change: Change) {
+        self.replay(change.kind);
+        self.structure.sequence = self.structure.sequence.max(change.sequence);
+        self.shared.unsaved.note_change();
+    }
+}
+
+impl Restoring<'_> {
+    fn replay(&mut self, kind: ChangeKind) {
         match kind {
-            ChangeKind::CreateResource { path, value } => self.resource(path, value),
+            ChangeKind::CreateResource { path, number, class, value } => {
+                self.resource(&path, number, class, value);
+            }
             ChangeKind::CreateDirectory { path } => self.directory(&path),
             ChangeKind::Delete { path } => self.delete(&path),
             ChangeKind::Link { source, destination } => self.link(&source, &destination),
@@ -64,13 +81,25 @@ impl Restoring<'_> {
         }
     }
 
-    fn resource(&mut self, path: Path, value: Value) {
+    fn resource(&mut self, path: &Path, number: u64, class: Option<Class>, value: Value) {
+        let shared = self.shared;
+        let number = if number == 0 { shared.next_resource() } else { number };
+        shared.note_number(number);
         let size = value.size_bytes() as u64;
-        let entry = Entry::new(self.shared, value);
-        match self.structure.tree.make_leaf(&path, entry, usize::MAX) {
-            Ok(()) => self.shared.values.take_anyway(size),
-            Err(NotMade::Exists) => {}
-            Err(_) => log::error!("the resource {path} could not be restored: it is below another"),
+        let entry = Entry::new(number, value, shared.class(path, class));
+        match self.structure.tree.make_leaf(path, Arc::clone(&entry), usize::MAX) {
+            Ok(()) => shared.values.take_anyway(size),
+            Err(NotMade::Exists) => return,
+            Err(_) => {
+                return log::error!(
+                    "the resource {path} could not be restored: it is below another"
+                );
+            }
+        }
+        if shared.resident_bytes() > shared.settings.resident_bytes_max
+            && shared.store.keeps_values()
+        {
+            shared.note_away(entry.leave_if_idle());
         }
     }
 

@@ -2,9 +2,9 @@
 //!
 //! 200 with the value; 404 where there is no resource.
 
-use crate::state::{ResourceState, Responder};
+use crate::state::{ResourceState, Responder, ValueCell};
 
 /// Answers with the value.
-pub fn apply<D>(state: &ResourceState<D>, responder: Responder) {
-    state.get(responder);
+pub fn apply<D>(state: &ResourceState<D>, cell: &ValueCell, responder: Responder) {
+    state.get(cell, responder);
 }

@@ -16,7 +16,7 @@ pub mod stop;
 pub mod stream;
 pub mod unlink;
 
-use crate::protocol::{Path, Value};
+use crate::protocol::{Class, Path, Value};
 
 /// A leaf of the tree, as far as the verbs need to know it.
 pub trait Leaf: Clone {
@@ -46,11 +46,15 @@ pub enum Structural {
         path: Path,
         /// Its value.
         value: Value,
+        /// The class to make it with; `None` if the rules decide.
+        class: Option<Class>,
     },
     /// CREATE.
     Create {
         /// The resource to make.
         path: Path,
+        /// The class to make it with; `None` if the rules decide.
+        class: Option<Class>,
     },
     /// MKDIR.
     Mkdir {

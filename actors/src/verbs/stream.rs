@@ -5,9 +5,9 @@
 //! there is no resource; 429 if the connection has all the streams that it may have. When the
 //! resource is deleted the stream ends with a last message with 404.
 
-use crate::state::{ResourceState, Responder};
+use crate::state::{ResourceState, Responder, ValueCell};
 
 /// Opens the stream and answers with the value.
-pub fn apply<D>(state: &mut ResourceState<D>, responder: Responder) {
-    state.stream(responder);
+pub fn apply<D>(state: &mut ResourceState<D>, cell: &ValueCell, responder: Responder) {
+    state.stream(cell, responder);
 }
