@@ -1,7 +1,7 @@
 //! What has changed and is not saved yet: resources whose value is to be written, structural
 //! changes that nobody waits for, and the answers that wait for the next save.
 //!
-//! Everything is bounded by something else: resources by `limits.nodes_max`, answers by the
+//! Everything is bounded by something else: resources by twice `limits.nodes_max`, answers by the
 //! requests that sessions may have in flight, changes by a bound of its own.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +22,9 @@ use crate::supervisor::SaveNow;
 const CHANGES_MAX: usize = 100_000;
 const CHANGES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Resources on the list below which those that were deleted are not looked for.
+const PRUNE_MIN: usize = 4096;
+
 /// Changes that nobody waits for are appended when there are so many, and do not wait longer.
 const CHANGES_AT_ONCE: usize = 4096;
 
@@ -30,8 +33,7 @@ const CHANGES_AT_ONCE: usize = 4096;
 pub struct Unsaved {
     /// Whether anything changed since the last save was begun.
     changed: AtomicBool,
-    /// Each resource once, from its first change after a save was begun.
-    values: Mutex<Vec<Arc<Entry>>>,
+    values: Mutex<Values>,
     answers: Mutex<Vec<Ack>>,
     /// Changes that were answered and are to be appended, by rising sequence.
     changes: Mutex<Changes>,
@@ -41,6 +43,15 @@ pub struct Unsaved {
     is_full: AtomicBool,
     /// Whom to tell that an answer waits.
     supervisor: OnceLock<Recipient<SaveNow>>,
+}
+
+/// Each resource once, from its first change after a save was begun.
+#[derive(Default)]
+struct Values {
+    entries: Vec<Arc<Entry>>,
+    /// How many there have to be until those that were deleted are looked for: a crowd that makes,
+    /// writes and deletes resources must not fill the memory between two saves.
+    prune_at: usize,
 }
 
 #[derive(Default)]
@@ -79,7 +90,13 @@ impl Unsaved {
 
     /// Adds a resource whose value has to be saved.
     pub fn add_value(&self, entry: Arc<Entry>) {
-        self.values.lock().push(entry);
+        let mut values = self.values.lock();
+        if values.entries.len() >= values.prune_at.max(PRUNE_MIN) {
+            values.entries.retain(|entry| !entry.is_gone());
+            values.prune_at = values.entries.len().saturating_mul(2);
+        }
+        values.entries.push(entry);
+        drop(values);
         self.note_change();
     }
 
@@ -158,7 +175,7 @@ impl Unsaved {
         if !self.changed.swap(false, Ordering::AcqRel) {
             return None;
         }
-        let values = std::mem::take(&mut *self.values.lock());
+        let values = std::mem::take(&mut *self.values.lock()).entries;
         for entry in &values {
             entry.cell().note_saving();
         }
@@ -168,7 +185,7 @@ impl Unsaved {
     /// Takes back what could not be saved.
     pub fn failed(&self, saving: Saving<'_>) {
         let again = saving.values.into_iter().filter(|entry| entry.cell().note_unsaved());
-        self.values.lock().extend(again);
+        self.values.lock().entries.extend(again);
         self.note_change();
     }
 }
@@ -187,5 +204,64 @@ impl UnsavedPort for Saving<'_> {
     fn values(&self) -> Box<dyn Iterator<Item = (u64, Value)> + '_> {
         let there = self.values.iter().filter(|entry| !entry.is_gone());
         Box::new(there.filter_map(|entry| Some((entry.number(), entry.cell().get()?))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Class, Path};
+    use crate::shared::tests::shared;
+
+    fn entry(number: u64) -> Arc<Entry> {
+        Entry::new(number, Value::nil(), Class::State)
+    }
+
+    fn change(sequence: u64, bytes: usize) -> Change {
+        let value = Value::copy_from(&vec![1; bytes]);
+        let path = Path::new(["a"]);
+        let kind = ChangeKind::CreateResource { path, number: sequence, class: None, value };
+        Change { sequence, kind }
+    }
+
+    #[test]
+    fn what_was_deleted_does_not_wait_for_a_save() {
+        let shared = shared();
+        let kept = entry(1);
+        shared.unsaved.add_value(Arc::clone(&kept));
+        for number in 2..100_000 {
+            let entry = entry(number);
+            shared.unsaved.add_value(Arc::clone(&entry));
+            entry.end(&shared, None);
+        }
+        assert!(shared.unsaved.values.lock().entries.len() <= 2 * PRUNE_MIN);
+        let saving = shared.unsaved.begin(&shared).unwrap();
+        assert_eq!(saving.values().map(|(number, _)| number).collect::<Vec<_>>(), [1]);
+        assert!(shared.unsaved.begin(&shared).is_none(), "nothing has changed since");
+        shared.unsaved.failed(saving);
+        let again = shared.unsaved.begin(&shared).unwrap();
+        assert_eq!(again.values().count(), 1);
+    }
+
+    #[test]
+    fn changes_that_nobody_waits_for_are_bounded_and_never_overtake_one_that_was_sent() {
+        let shared = shared();
+        let unsaved = &shared.unsaved;
+        assert!(unsaved.add_change(change(1, 1), 0).is_ok());
+        assert!(unsaved.add_change(change(2, 1), 9).is_err(), "the ninth is on its way");
+        unsaved.note_appended(9);
+        assert!(unsaved.add_change(change(10, CHANGES_BYTES_MAX), 9).is_ok());
+        assert!(unsaved.add_change(change(11, 1), 9).is_err(), "they are too large together");
+        assert_eq!(unsaved.take_changes().len(), 2);
+        assert!(unsaved.add_change(change(12, 1), 9).is_ok());
+    }
+
+    #[test]
+    fn there_is_no_room_for_a_change_while_too_many_could_not_be_written() {
+        let shared = shared();
+        shared.unsaved.note_unwritten(&[change(1, 1), change(2, CHANGES_BYTES_MAX)]);
+        assert!(!shared.unsaved.has_room());
+        shared.unsaved.note_unwritten(&[]);
+        assert!(shared.unsaved.has_room());
     }
 }

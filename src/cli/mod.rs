@@ -65,8 +65,8 @@ them. Everything but import may be used while the server runs.";
 
 const EXPORT_HELP: &str = "\
 Writes the whole tree with its values and links to a file: as JSON if its name ends in .json, else \
-as a MessagePack snapshot. The server may run meanwhile; the file has every change that was \
-answered before, and values as of the last save (snapshot.interval).";
+as a MessagePack snapshot. A server that runs meanwhile gives what it has in memory; with \
+store.engine = \"file\" values are as of the last save.";
 
 const IMPORT_HELP: &str = "\
 Brings the content of a file into what is saved: JSON or a snapshot as written by export, or a \

@@ -182,7 +182,11 @@ impl Supervisor {
                         report.bytes
                     );
                 }
-                Ok(Err(error)) => note_outcome(&supervisor.shared, Some(&error)),
+                // What is acknowledged is on the disk all the same.
+                Ok(Err(error)) => {
+                    supervisor.shared.counters.store_errors.add(1);
+                    log::error!("no backup: {error}");
+                }
                 Err(error) => log::error!("the backup could not be written: {error}"),
             }
         });
@@ -226,7 +230,9 @@ fn save(
     // Taken before the values are: each of them is in this save, or was in one before.
     let answers = shared.unsaved.take_answers();
     let Some(saving) = shared.unsaved.begin(shared) else { return Ok(None) };
-    let outcome = store.save(&saving).map(Some);
+    let outcome = guarded(&shared.counters, "store", || store.save(&saving));
+    let outcome = outcome.unwrap_or_else(|| Err(StoreError("the store has failed".to_owned())));
+    let outcome = outcome.map(Some);
     if outcome.is_err() {
         shared.unsaved.failed(saving);
         for answer in answers {
