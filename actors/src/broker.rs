@@ -1,7 +1,6 @@
 //! The broker as the server sees it: start, open sessions, stop.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
@@ -104,7 +103,7 @@ impl Broker {
     /// Whether what is acknowledged gets to the disk: `false` from an error of the store until it
     /// works again.
     pub fn is_durable(&self) -> bool {
-        !self.shared.store_failing.load(Ordering::Relaxed)
+        self.shared.store_health.is_good()
     }
 
     /// Whether the broker is asked to stop.

@@ -42,8 +42,8 @@ pub struct Shared {
     pub unsaved: Unsaved,
     /// Where it is saved.
     pub store: Arc<dyn Store>,
-    /// Whether the store failed the last time.
-    pub store_failing: AtomicBool,
+    /// Whether the store works.
+    pub store_health: StoreHealth,
     /// The thread that reads values from the store.
     pub reader: Reader,
     /// The tree and the links.
@@ -73,7 +73,7 @@ impl Shared {
             away_bytes: AtomicU64::new(0),
             unsaved: Unsaved::default(),
             store,
-            store_failing: AtomicBool::new(false),
+            store_health: StoreHealth::default(),
             reader: Reader::default(),
             structure: RwLock::new(Structure::default()),
             policy,
@@ -209,6 +209,23 @@ impl Shared {
                 })
             }
         }
+    }
+}
+
+/// Whether the store works, for each of the ways in which it is used: on a full disk a small append
+/// may succeed between two saves that do not.
+#[derive(Default)]
+pub struct StoreHealth {
+    /// The last append failed.
+    pub append_failed: AtomicBool,
+    /// The last save failed.
+    pub save_failed: AtomicBool,
+}
+
+impl StoreHealth {
+    /// Whether nothing failed the last time.
+    pub fn is_good(&self) -> bool {
+        !self.append_failed.load(Ordering::Relaxed) && !self.save_failed.load(Ordering::Relaxed)
     }
 }
 

@@ -8,7 +8,7 @@ mod preload;
 mod restore;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
@@ -110,7 +110,8 @@ impl Supervisor {
             self.unwritten = changes;
         }
         self.shared.unsaved.note_unwritten(&self.unwritten);
-        note_outcome(&self.shared, outcome.as_ref().err());
+        let failed = &self.shared.store_health.append_failed;
+        note_outcome(&self.shared, failed, outcome.as_ref().err());
     }
 
     fn save_in_background(&mut self, context: &mut Context<Self>) {
@@ -194,29 +195,34 @@ impl Supervisor {
     }
 }
 
-/// Keeps in mind whether the store works, and says it when that changes.
-fn note_outcome(shared: &Shared, error: Option<&StoreError>) {
-    let Some(error) = error else {
-        if shared.store_failing.swap(false, Ordering::Relaxed) {
+/// Keeps in mind whether the store works in this way, and says it when that changes for the whole.
+fn note_outcome(shared: &Shared, failed: &AtomicBool, error: Option<&StoreError>) {
+    let was_good = shared.store_health.is_good();
+    failed.store(error.is_some(), Ordering::Relaxed);
+    match error {
+        None if !was_good && shared.store_health.is_good() => {
             log::info!("the disk is back: everything that was acknowledged is on it again");
         }
-        return;
-    };
-    shared.counters.store_errors.add(1);
-    if !shared.store_failing.swap(true, Ordering::Relaxed) {
-        log::error!("{error}");
+        None => {}
+        Some(error) => {
+            shared.counters.store_errors.add(1);
+            if was_good {
+                log::error!("{error}");
+            }
+        }
     }
 }
 
 fn note_saved(shared: &Shared, outcome: &Result<Option<SaveReport>, StoreError>) {
+    let failed = &shared.store_health.save_failed;
     match outcome {
         Ok(Some(report)) => {
             shared.counters.snapshots_saved.add(1);
-            note_outcome(shared, None);
+            note_outcome(shared, failed, None);
             log::debug!("saved {} resources in {} bytes", report.resources, report.bytes);
         }
         Ok(None) => {}
-        Err(error) => note_outcome(shared, Some(error)),
+        Err(error) => note_outcome(shared, failed, Some(error)),
     }
 }
 
