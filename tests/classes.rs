@@ -10,6 +10,9 @@
 
 mod support;
 
+use std::fs;
+use std::process::Command;
+
 use rmpv::Value;
 use support::{Client, Request, Server};
 use support::{array, int, nil, text};
@@ -107,9 +110,24 @@ fn a_class_that_there_is_not_is_refused() {
 }
 
 #[test]
-fn classes_are_declared_exported_and_imported() {
+fn a_class_is_declared_and_goes_along_with_an_export_and_an_import() {
     let settings = "[[preload.resources]]\npath = \"live\"\nclass = \"live\"\nvalue = 5";
     let mut server = Server::start_with(settings);
     assert_eq!(server.client().expect("GET", &["live"], nil(), 200).payl, int(5));
-    check(&mut server, &["live"], int(7), nil());
+    let snapshot = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fanal"));
+        command.arg("snapshot").args(args).current_dir(server.folder());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    snapshot(&["export", "show.json", "--config", "fanal.toml"]);
+    let json = fs::read_to_string(server.folder().join("show.json")).unwrap();
+    assert!(json.contains("\"class\": \"live\""), "{json}");
+    snapshot(&["import", "show.json", "--data", "elsewhere"]);
+    let mut elsewhere = Server::prepare("");
+    elsewhere.configure(&format!("store.directory = {:?}", server.folder().join("elsewhere")));
+    elsewhere.start_again();
+    for server in [&mut server, &mut elsewhere] {
+        check(server, &["live"], int(7), nil());
+    }
 }
