@@ -225,12 +225,12 @@ pub(crate) fn settings(config: &Config) -> Settings {
         requests_max: config.session.requests_max,
         requests_bytes_max: config.session.requests_bytes_max,
         replies_bytes_max: config.outbox.replies_bytes_max,
-        outbox: OutboxLimits {
+        outbox: Arc::new(OutboxLimits {
             streams_max: config.session.streams_max,
             stream_buffer: config.stream.buffer,
             stream_buffer_bytes: config.stream.buffer_bytes,
             updates_bytes_max: config.outbox.updates_bytes_max,
-        },
+        }),
         resource_idle_timeout: config.resource.idle_timeout,
         mailbox_directory: config.mailbox.directory,
         mailbox_resource: config.mailbox.resource,

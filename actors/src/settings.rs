@@ -1,6 +1,7 @@
 //! Settings of the broker: every bound that it keeps. Values come from the configuration of the
 //! server; nothing here has a default, so that there is one place for defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::protocol::{Class, Limits, Pattern};
@@ -50,7 +51,7 @@ pub struct Settings {
     /// Bytes of answers that wait for one connection before its requests are no longer read.
     pub replies_bytes_max: usize,
     /// Bounds of each outbox.
-    pub outbox: OutboxLimits,
+    pub outbox: Arc<OutboxLimits>,
     /// Time without use after which the actor of a resource ends, at most doubled.
     pub resource_idle_timeout: Duration,
     /// Messages that wait for the directory.

@@ -373,12 +373,12 @@ pub mod tests {
             requests_max: 8,
             requests_bytes_max: 1000,
             replies_bytes_max: 1000,
-            outbox: OutboxLimits {
+            outbox: Arc::new(OutboxLimits {
                 streams_max: 4,
                 stream_buffer: 4,
                 stream_buffer_bytes: 100,
                 updates_bytes_max: 100,
-            },
+            }),
             mailbox_directory: 16,
             resource_idle_timeout: Duration::from_secs(1),
             mailbox_resource: 16,
@@ -395,7 +395,7 @@ pub mod tests {
     #[test]
     fn sessions_are_admitted_up_to_the_bound_and_none_after_the_end() {
         let shared = shared();
-        let outbox = || Arc::new(Outbox::new(shared.settings.outbox));
+        let outbox = || Arc::new(Outbox::new(Arc::clone(&shared.settings.outbox)));
         let (one, two) = (outbox(), outbox());
         let first = shared.sessions.admit(&one).unwrap();
         assert!(shared.sessions.admit(&two).is_some());

@@ -31,7 +31,8 @@ struct Addresses {
 /// A connection that was let in, and where it came from; its place is free again when it is
 /// dropped.
 pub struct Admission {
-    place: Option<(Arc<Addresses>, IpAddr)>,
+    /// With bounds of addresses only.
+    place: Option<Box<(Arc<Addresses>, IpAddr)>>,
     from: Box<str>,
 }
 
@@ -76,7 +77,7 @@ impl Gate {
                          (server.connections_per_address_max)\n",
                     ));
                 }
-                Some((Arc::clone(addresses), address))
+                Some(Box::new((Arc::clone(addresses), address)))
             }
             _ => None,
         };
@@ -121,7 +122,8 @@ impl fmt::Display for Admission {
 impl Admission {
     /// Frees the place of the connection.
     pub fn release(&mut self) {
-        if let Some((addresses, address)) = self.place.take() {
+        if let Some(place) = self.place.take() {
+            let (addresses, address) = *place;
             addresses.free(address);
         }
     }

@@ -29,7 +29,7 @@ use super::frames::Frames;
 use super::framing::{Framing, Incoming};
 use super::handshake::{admit, wants_upgrade};
 use super::{Door, EVERY_PATH, pages};
-use crate::clock::{Clock, Instant};
+use crate::clock::{Clock, Instant, Moment};
 
 /// Pause before a request that found a full mailbox is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(1);
@@ -76,7 +76,7 @@ pub struct WebsocketSession {
     frames: Frames,
     /// Bytes that came and for which the session had no room.
     unread: Vec<u8>,
-    opened: Instant,
+    opened: Moment,
     deadlines: Deadlines,
     retry: Option<Pin<Box<Sleep>>>,
     /// Nothing more is read, for this reason; what came before is still to be carried out.
@@ -99,7 +99,6 @@ type SessionContext = ws::WebsocketContext<WebsocketSession>;
 
 impl WebsocketSession {
     fn new(door: &Arc<Door>, session: Session, admission: Admission, payload: Payload) -> Self {
-        let now = Clock::now();
         WebsocketSession {
             session,
             door: Arc::clone(door),
@@ -107,7 +106,7 @@ impl WebsocketSession {
             payload,
             frames: Frames::new(door.settings.message_bytes_max),
             unread: Vec::new(),
-            opened: now,
+            opened: Moment::now(),
             deadlines: Deadlines::new(&door.settings, true),
             retry: None,
             leaving: None,

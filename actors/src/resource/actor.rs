@@ -1,34 +1,45 @@
 //! The resource actor: one for each resource that is written. A thin shell around
 //! [`ResourceState`], which does the work.
+//!
+//! Its context is its own, for the sake of memory and time: letters wait in the entry, under the
+//! lock that whoever sends one holds anyway, and who asks something on the actor's own thread
+//! while no letter waits gets it done at once (see `entry.rs`).
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
+use std::task::{Context, Poll};
 
-use actix::{Actor, ActorContext, ActorFuture, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, ActorState, Handler, Message};
+use parking_lot::Mutex;
 
 use super::entry::Entry;
+use super::letters::{Active, Letter, Next};
 use crate::guard::guarded;
-use crate::protocol::Value;
 use crate::shared::Shared;
 use crate::state::{Ack, Delivery, Effects, Link, ResourceState, Responder};
-use crate::verbs::{Data, get, put, stop, stream};
+use crate::verbs::Data;
 
-/// Messages that a resource handles before other actors on its thread have their turn: actix goes
-/// on as long as there are any, and from another thread there may always be one more.
-const MESSAGES_PER_TURN: u32 = 256;
+/// Letters that a resource handles before other actors on its thread have their turn: from another
+/// thread there may always be one more.
+const LETTERS_PER_TURN: u32 = 256;
 
 /// The actor of one resource.
 pub struct Resource {
     entry: Arc<Entry>,
-    state: ResourceState<Arc<Entry>>,
+    owned: Arc<Owned>,
+}
+
+/// What the actor owns. A task takes 128 bytes or 256, so it is not in there.
+pub(super) struct Owned {
     shared: Arc<Shared>,
-    /// Messages handled, wrapping.
-    handled: u32,
+    /// Only the actor's thread ever takes the lock, so nobody waits for it.
+    pub kept: Mutex<Kept>,
+}
+
+pub(super) struct Kept {
+    pub state: ResourceState<Arc<Entry>>,
     /// The value may be in the store only: the write that started the actor may have been refused.
-    may_be_away: bool,
-    /// What is to be done after a message; empty between messages, kept for its memory.
-    effects: Effects<Arc<Entry>>,
+    pub may_be_away: bool,
 }
 
 /// A request of a session. The session bounds how many it has in flight.
@@ -68,9 +79,6 @@ pub struct Rest;
 pub struct End {
     /// Held until every stream has its last frame.
     pub ack: Option<Ack>,
-    /// Holds the mailbox open: an actor whose last address is dropped may stop before it has
-    /// handled what was sent a moment ago.
-    pub address: Addr<Resource>,
 }
 
 impl Resource {
@@ -79,107 +87,124 @@ impl Resource {
         entry: Arc<Entry>,
         state: ResourceState<Arc<Entry>>,
         shared: &Arc<Shared>,
-    ) -> Addr<Self> {
-        let shared = Arc::clone(shared);
-        Resource::create(|context| {
-            context.set_mailbox_capacity(shared.settings.mailbox_resource);
-            let effects = shared.effects();
-            let may_be_away = entry.cell().is_away();
-            Resource { entry, state, shared, handled: 0, may_be_away, effects }
-        })
+    ) -> Active {
+        let may_be_away = entry.cell().is_away();
+        let kept = Mutex::new(Kept { state, may_be_away });
+        let owned = Arc::new(Owned { shared: Arc::clone(shared), kept });
+        let active = Active::new(Arc::clone(&owned));
+        let resource = Resource { entry, owned };
+        let context = Attended { state: ActorState::Started };
+        actix_rt::spawn(Attend { resource, context });
+        active
     }
 
     /// Runs the body of a handler, then counts what it did and wakes the links that it filled.
     fn handle_guarded(
-        &mut self,
-        context: &mut Context<Self>,
-        body: impl FnOnce(&mut Self) -> Delivery,
+        &self,
+        body: impl FnOnce(&Self, &mut Kept, &mut Effects<Arc<Entry>>) -> Delivery,
     ) {
-        self.handled = self.handled.wrapping_add(1);
-        if self.handled.is_multiple_of(MESSAGES_PER_TURN) {
-            context.wait(GiveWay { given: false });
-        }
-        // The guard needs it beside `self`.
-        let shared = Arc::clone(&self.shared);
+        let shared = &self.owned.shared;
         guarded(&shared.counters, "resource", || {
-            let delivery = body(self);
-            self.entry.settle(&self.shared, &delivery, &mut self.effects);
+            let mut effects = shared.effects();
+            let delivery = body(self, &mut self.owned.kept.lock(), &mut effects);
+            self.entry.settle(shared, &delivery, &mut effects);
         });
     }
+}
 
-    fn put(&mut self, value: Value, responder: Responder) -> Delivery {
-        let (cell, budget) = (self.entry.cell(), &self.shared.values);
-        put::apply(&mut self.state, cell, value, responder, budget, &mut self.effects)
+impl Drop for Resource {
+    /// The actor has come to its end, or its thread has.
+    fn drop(&mut self) {
+        self.entry.note_end_of_actor(&self.owned, &self.owned.shared);
     }
+}
 
-    /// Brings the value back if it is in the store only, which is rare here.
-    fn bring_back(&mut self) {
-        if self.may_be_away {
-            self.may_be_away = false;
-            if self.entry.cell().is_away() {
-                self.entry.bring_back(&self.shared);
-            }
+impl Actor for Resource {
+    type Context = Attended;
+}
+
+/// The context of a resource.
+pub struct Attended {
+    state: ActorState,
+}
+
+impl ActorContext for Attended {
+    fn stop(&mut self) {
+        if matches!(self.state, ActorState::Started | ActorState::Running) {
+            self.state = ActorState::Stopping;
         }
     }
+
+    fn terminate(&mut self) {
+        self.state = ActorState::Stopped;
+    }
+
+    fn state(&self) -> ActorState {
+        self.state
+    }
 }
 
-/// Lets other actors of the thread have a turn before the next message.
-struct GiveWay {
-    given: bool,
+/// A resource as a task of its thread.
+struct Attend {
+    resource: Resource,
+    context: Attended,
 }
 
-impl ActorFuture<Resource> for GiveWay {
+impl Future for Attend {
     type Output = ();
 
-    fn poll(
-        mut self: Pin<&mut Self>,
-        _: &mut Resource,
-        _: &mut Context<Resource>,
-        task: &mut task::Context<'_>,
-    ) -> Poll<()> {
-        if std::mem::replace(&mut self.given, true) {
-            return Poll::Ready(());
+    fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
+        let Attend { resource, context } = self.get_mut();
+        if context.state == ActorState::Started {
+            resource.started(context);
+            context.state = ActorState::Running;
+        }
+        for _ in 0..LETTERS_PER_TURN {
+            match resource.entry.next_letter(&resource.owned, task.waker()) {
+                Next::Letter(letter) => resource.open(letter, context),
+                Next::None => return Poll::Pending,
+                Next::NeverAgain => context.stop(),
+            }
+            if context.state != ActorState::Running {
+                context.terminate();
+                resource.stopped(context);
+                return Poll::Ready(());
+            }
         }
         task.waker().wake_by_ref();
         Poll::Pending
     }
 }
 
-impl Actor for Resource {
-    type Context = Context<Self>;
+impl Resource {
+    fn open(&mut self, letter: Letter, context: &mut Attended) {
+        match letter {
+            Letter::Request(request) => self.handle(request, context),
+            Letter::Follow(follow) => self.handle(follow, context),
+            Letter::AddLink(add) => self.handle(add, context),
+            Letter::Rest(rest) => self.handle(rest, context),
+            Letter::End(end) => self.handle(end, context),
+        }
+    }
 }
 
 impl Handler<Request> for Resource {
     type Result = ();
 
-    fn handle(&mut self, Request { data, responder }: Request, context: &mut Self::Context) {
-        self.handle_guarded(context, |resource| {
-            match data {
-                Data::Put(value) => return resource.put(value, responder),
-                Data::Get => {
-                    resource.bring_back();
-                    get::apply(&resource.state, resource.entry.cell(), responder);
-                }
-                Data::Stream => {
-                    resource.bring_back();
-                    stream::apply(&mut resource.state, resource.entry.cell(), responder);
-                }
-                Data::Stop => stop::apply(&mut resource.state, responder),
-            }
-            Delivery::default()
-        });
+    fn handle(&mut self, Request { data, responder }: Request, _: &mut Self::Context) {
+        self.entry.attend(&self.owned, &self.owned.shared, data, responder);
     }
 }
 
 impl Handler<Follow> for Resource {
     type Result = ();
 
-    fn handle(&mut self, Follow { link }: Follow, context: &mut Self::Context) {
-        self.handle_guarded(context, |resource| {
+    fn handle(&mut self, Follow { link }: Follow, _: &mut Self::Context) {
+        self.handle_guarded(|resource, kept, effects| {
             let mut delivery = Delivery::default();
             for handover in link.ring.take() {
-                let (cell, budget) = (resource.entry.cell(), &resource.shared.values);
-                delivery += resource.state.follow(cell, handover, budget, &mut resource.effects);
+                let (cell, budget) = (resource.entry.cell(), &resource.owned.shared.values);
+                delivery += kept.state.follow(cell, handover, budget, effects);
             }
             delivery
         });
@@ -189,9 +214,9 @@ impl Handler<Follow> for Resource {
 impl Handler<AddLink> for Resource {
     type Result = ();
 
-    fn handle(&mut self, AddLink { link }: AddLink, context: &mut Self::Context) {
-        self.handle_guarded(context, |resource| {
-            resource.state.add_link(link);
+    fn handle(&mut self, AddLink { link }: AddLink, _: &mut Self::Context) {
+        self.handle_guarded(|_, kept, _| {
+            kept.state.add_link(link);
             Delivery::default()
         });
     }
@@ -201,8 +226,7 @@ impl Handler<Rest> for Resource {
     type Result = ();
 
     fn handle(&mut self, Rest: Rest, context: &mut Self::Context) {
-        self.handled = self.handled.wrapping_add(1);
-        if self.entry.take_back(self.handled, &mut self.state) {
+        if self.entry.take_back(&self.owned) {
             context.stop();
         }
     }
@@ -211,11 +235,12 @@ impl Handler<Rest> for Resource {
 impl Handler<End> for Resource {
     type Result = ();
 
-    fn handle(&mut self, End { ack, address }: End, context: &mut Self::Context) {
-        self.handle_guarded(context, |resource| {
-            resource.entry.end_state(&mut resource.state, &resource.shared);
-            drop((ack, address));
+    fn handle(&mut self, End { ack }: End, context: &mut Self::Context) {
+        self.handle_guarded(|resource, kept, _| {
+            resource.entry.end_state(&mut kept.state, &resource.owned.shared);
             Delivery::default()
         });
+        drop(ack);
+        context.stop();
     }
 }

@@ -99,7 +99,8 @@ impl Entry {
         }
     }
 
-    fn apply(
+    /// Carries out a request.
+    pub(super) fn apply(
         &self,
         state: &mut ResourceState<Arc<Entry>>,
         shared: &Shared,
@@ -129,7 +130,7 @@ impl Entry {
         match &*slot {
             Slot::Passive(state) if state.is_blank() => *slot = Slot::Untouched,
             Slot::Untouched | Slot::Passive(_) => {}
-            Slot::Active { .. } | Slot::Loading(_) | Slot::Gone => return 0,
+            Slot::Active(_) | Slot::Loading(_) | Slot::Gone => return 0,
         }
         self.cell.send_away().unwrap_or(0)
     }

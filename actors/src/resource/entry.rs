@@ -3,19 +3,20 @@
 //! A resource that nobody has touched is *untouched*: a value and a name. One that is only read is
 //! *passive*: its state lies in the entry and is used under a short lock by whoever asks. The first
 //! write starts the actor, on the thread of the writer, because a message to an actor on the same
-//! thread costs a hundredth of one to a thread that sleeps. An actor that has had nothing to do for
-//! a while gives its state back to the entry and ends. The value of a resource that nobody uses may
-//! be in the store only; `away.rs` brings it back.
+//! thread costs a hundredth of one to a thread that sleeps. What is asked on that thread while no
+//! letter waits for the actor needs no message: it is done at once, which is the same order. An
+//! actor that has had nothing to do for a while gives its state back to the entry and ends. The
+//! value of a resource that nobody uses may be in the store only; `away.rs` brings it back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use actix::Addr;
-use actix::dev::SendError;
 use parking_lot::Mutex;
 
-use super::actor::{AddLink, End, Follow, Request, Resource, Rest};
+use super::actor::{AddLink, End, Follow, Owned, Request, Resource, Rest};
 use super::away::{Loading, Waiting};
+use super::letters::{Active, Letter};
+use crate::guard::guarded;
 use crate::protocol::{Class, Refusal, Rnum, Value};
 use crate::shared::Shared;
 use crate::state::{Ack, Delivery, Effects, Link, Reply, ResourceState, Responder, ValueCell};
@@ -38,12 +39,7 @@ pub(super) enum Slot {
     /// No actor: the state is here.
     Passive(Box<ResourceState<Arc<Entry>>>),
     /// The actor that has the state.
-    Active {
-        /// Its address. Messages are sent under the lock only.
-        address: Addr<Resource>,
-        /// Messages that were sent to it, wrapping.
-        sent: u32,
-    },
+    Active(Box<Active>),
     /// No actor: the value is being read from the store, and the state and what was asked
     /// meanwhile are here.
     Loading(Box<Loading>),
@@ -103,27 +99,43 @@ impl Entry {
         self.linked.store(linked, Ordering::Release);
     }
 
-    /// Hands a request to the resource, which answers it.
+    /// Hands a request to the resource, which answers it; `at_once` if it may be carried out before
+    /// this returns, and so before other actors of this thread have their turn.
     ///
     /// # Errors
-    /// If the mailbox of the resource is full; the request comes back to be tried again.
+    /// If as many letters wait for the resource as may; the request comes back to be tried again.
     pub fn submit(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
         data: Data,
         responder: Responder,
+        at_once: bool,
     ) -> Result<(), Busy> {
         // A store only when it changes, so that readers on several threads share the cache line.
         if !self.used.load(Ordering::Relaxed) {
             self.used.store(true, Ordering::Relaxed);
         }
         let mut slot = self.slot.lock();
-        if matches!(&*slot, Slot::Active { .. }) || matches!(data, Data::Put(_)) {
+        if matches!(&*slot, Slot::Active(_)) || matches!(data, Data::Put(_)) {
             if let Slot::Loading(loading) = &mut *slot {
                 loading.waiting.push(Waiting::Request(data, responder));
                 return Ok(());
             }
-            return self.send(&mut slot, shared, Request { data, responder });
+            let Some(active) = self.active(&mut slot, shared) else {
+                responder.answer(deleted());
+                return Ok(());
+            };
+            if at_once && let Some(owned) = active.if_idle_here() {
+                drop(slot);
+                self.attend(&owned, shared, data, responder);
+                return Ok(());
+            }
+            if active.waiting() >= shared.settings.mailbox_resource {
+                shared.counters.mailbox_full.add(1);
+                return Err(Busy { data, responder });
+            }
+            active.send(Letter::Request(Request { data, responder }));
+            return Ok(());
         }
         if matches!(data, Data::Get)
             && matches!(&*slot, Slot::Untouched)
@@ -135,6 +147,30 @@ impl Entry {
         }
         self.read(&mut slot, shared, data, responder);
         Ok(())
+    }
+
+    /// Carries out a request on what the actor owns. To be called on the actor's thread.
+    pub(super) fn attend(
+        self: &Arc<Self>,
+        owned: &Owned,
+        shared: &Arc<Shared>,
+        data: Data,
+        responder: Responder,
+    ) {
+        guarded(&shared.counters, "resource", || {
+            let mut kept = owned.kept.lock();
+            if kept.may_be_away && matches!(data, Data::Get | Data::Stream) {
+                // It is rare here.
+                kept.may_be_away = false;
+                if self.cell.is_away() {
+                    self.bring_back(shared);
+                }
+            }
+            let mut effects = shared.effects();
+            let delivery = self.apply(&mut kept.state, shared, data, responder, &mut effects);
+            drop(kept);
+            self.settle(shared, &delivery, &mut effects);
+        });
     }
 
     /// Carries out a request that changes no value where no actor runs.
@@ -164,29 +200,6 @@ impl Entry {
         }
     }
 
-    fn send(
-        self: &Arc<Self>,
-        slot: &mut Slot,
-        shared: &Arc<Shared>,
-        request: Request,
-    ) -> Result<(), Busy> {
-        let Some((address, sent)) = self.active(slot, shared) else {
-            request.responder.answer(deleted());
-            return Ok(());
-        };
-        match address.try_send(request) {
-            Err(SendError::Full(Request { data, responder })) => {
-                shared.counters.mailbox_full.add(1);
-                Err(Busy { data, responder })
-            }
-            // A closed mailbox drops the request, whose responder then answers 500.
-            Ok(()) | Err(SendError::Closed(_)) => {
-                *sent = sent.wrapping_add(1);
-                Ok(())
-            }
-        }
-    }
-
     /// Writes a value from a thread on which the resource's actor should not start.
     ///
     /// # Errors
@@ -200,7 +213,7 @@ impl Entry {
         let mut slot = self.slot.lock();
         let Some(state) = self.passive(&mut slot, shared) else {
             drop(slot);
-            return self.submit(shared, Data::Put(value), responder);
+            return self.submit(shared, Data::Put(value), responder, false);
         };
         let mut effects = shared.effects();
         let budget = &shared.values;
@@ -237,8 +250,7 @@ impl Entry {
         }
     }
 
-    /// Wakes the resource to take what a link has for it.
-    #[expect(clippy::disallowed_methods, reason = "one message in flight for each link")]
+    /// Wakes the resource to take what a link has for it: one letter in flight for each link.
     pub fn wake(self: &Arc<Self>, link: &Arc<Link<Arc<Entry>>>, shared: &Arc<Shared>) {
         self.used.store(true, Ordering::Relaxed);
         let mut slot = self.slot.lock();
@@ -247,16 +259,12 @@ impl Entry {
             return;
         }
         match self.active(&mut slot, shared) {
-            Some((address, sent)) => {
-                *sent = sent.wrapping_add(1);
-                address.do_send(Follow { link: Arc::clone(link) });
-            }
+            Some(active) => active.send(Letter::Follow(Follow { link: Arc::clone(link) })),
             None => link.ring.close(),
         }
     }
 
     /// Adds an outgoing link.
-    #[expect(clippy::disallowed_methods, reason = "one message for each link that is made")]
     pub fn add_link(&self, shared: &Shared, link: Arc<Link<Arc<Entry>>>) {
         self.note_linked(true);
         let mut slot = self.slot.lock();
@@ -264,27 +272,25 @@ impl Entry {
             return state.add_link(link);
         }
         match &mut *slot {
-            Slot::Active { address, sent } => {
-                *sent = sent.wrapping_add(1);
-                address.do_send(AddLink { link });
-            }
+            Slot::Active(active) => active.send(Letter::AddLink(AddLink { link })),
             Slot::Loading(loading) => loading.state.add_link(link),
             _ => link.ring.close(),
         }
     }
 
     /// Ends the resource and its streams; `ack` is held until every stream has its last frame.
-    #[expect(clippy::disallowed_methods, reason = "one message in the life of a resource")]
     pub fn end(&self, shared: &Shared, ack: Option<Ack>) {
         self.gone.store(true, Ordering::Release);
-        let slot = std::mem::replace(&mut *self.slot.lock(), Slot::Gone);
-        match slot {
+        let mut slot = self.slot.lock();
+        if let Slot::Active(active) = &mut *slot {
+            // It ends the entry too, after what was sent before.
+            return active.send(Letter::End(End { ack }));
+        }
+        let before = std::mem::replace(&mut *slot, Slot::Gone);
+        drop(slot);
+        match before {
             Slot::Untouched => self.end_state(&mut self.new_state(shared), shared),
             Slot::Passive(mut state) => self.end_state(&mut state, shared),
-            Slot::Active { address, .. } => {
-                let message = End { ack, address: address.clone() };
-                address.do_send(message);
-            }
             Slot::Loading(mut loading) => {
                 self.end_state(&mut loading.state, shared);
                 for waiting in loading.waiting {
@@ -294,7 +300,7 @@ impl Entry {
                     }
                 }
             }
-            Slot::Gone => {}
+            Slot::Active(_) | Slot::Gone => {}
         }
     }
 
@@ -320,54 +326,40 @@ impl Entry {
         if let Slot::Passive(state) = slot { Some(state) } else { None }
     }
 
-    /// The actor of the resource and the count of messages that were sent to it. It is started on
-    /// this thread if none runs; `None` if the resource was deleted.
+    /// The actor of the resource. It is started on this thread if none runs; `None` if the resource
+    /// was deleted.
     fn active<'s>(
         self: &Arc<Self>,
         slot: &'s mut Slot,
         shared: &Arc<Shared>,
-    ) -> Option<(&'s mut Addr<Resource>, &'s mut u32)> {
+    ) -> Option<&'s mut Active> {
         if self.passive(slot, shared).is_some()
             && let Slot::Passive(state) = std::mem::replace(slot, Slot::Gone)
         {
-            let address = Resource::launch(Arc::clone(self), *state, shared);
-            *slot = Slot::Active { address, sent: 0 };
+            let active = Resource::launch(Arc::clone(self), *state, shared);
+            *slot = Slot::Active(Box::new(active));
             shared.active.lock().push(Arc::downgrade(self));
         }
-        if let Slot::Active { address, sent } = slot { Some((address, sent)) } else { None }
+        match slot {
+            // An actor that was sent its end takes nothing more.
+            Slot::Active(active) if !self.is_gone() => Some(active),
+            _ => None,
+        }
     }
 
     /// Asks the actor to rest if it was not used since the last call. Returns whether there still
     /// is one.
-    #[expect(clippy::disallowed_methods, reason = "one message for each time it falls idle")]
     pub fn rest_if_idle(self: &Arc<Self>) -> bool {
         let used = self.used.swap(false, Ordering::Relaxed);
         match &mut *self.slot.lock() {
-            Slot::Active { address, sent } => {
+            Slot::Active(active) => {
                 if !used {
-                    *sent = sent.wrapping_add(1);
-                    address.do_send(Rest);
+                    active.send(Letter::Rest(Rest));
                 }
                 true
             }
             _ => false,
         }
-    }
-
-    /// Takes the state back from the actor, which has handled so many messages, unless more were
-    /// sent to it. Returns whether it did.
-    pub(super) fn take_back(&self, handled: u32, state: &mut ResourceState<Arc<Entry>>) -> bool {
-        let mut slot = self.slot.lock();
-        let idle = matches!(&*slot, Slot::Active { sent, .. } if *sent == handled);
-        if idle {
-            *slot = if state.is_blank() {
-                Slot::Untouched
-            } else {
-                let empty = ResourceState::new(self.number, 0);
-                Slot::Passive(Box::new(std::mem::replace(state, empty)))
-            };
-        }
-        idle
     }
 }
 
@@ -384,12 +376,12 @@ mod tests {
     use crate::state::{Outbox, Reid};
 
     fn responder(shared: &Shared) -> Responder {
-        let outbox = Arc::new(Outbox::new(shared.settings.outbox));
+        let outbox = Arc::new(Outbox::new(Arc::clone(&shared.settings.outbox)));
         Responder::new(outbox, 0, Reid::copy_from(&[1]), 0)
     }
 
     fn is_running(entry: &Entry) -> bool {
-        matches!(&*entry.slot.lock(), Slot::Active { address, .. } if address.connected())
+        matches!(&*entry.slot.lock(), Slot::Active(_))
     }
 
     #[test]
@@ -398,7 +390,7 @@ mod tests {
             let shared = Arc::new(shared());
             let entry = Entry::new(1, Value::nil(), Class::State);
             for data in [Data::Get, Data::Stream, Data::Stop] {
-                assert!(entry.submit(&shared, data, responder(&shared)).is_ok());
+                assert!(entry.submit(&shared, data, responder(&shared), true).is_ok());
                 assert!(!is_running(&entry));
             }
             let writer = Arbiter::new();
@@ -407,7 +399,7 @@ mod tests {
                 let put = Data::Put(Value::nil());
                 let responder = responder(&shared_there);
                 let outbox = Arc::clone(responder.outbox());
-                assert!(entry_there.submit(&shared_there, put, responder).is_ok());
+                assert!(entry_there.submit(&shared_there, put, responder, true).is_ok());
                 outbox
             };
             let (sender, receiver) = tokio::sync::oneshot::channel();
@@ -430,13 +422,13 @@ mod tests {
         System::new().block_on(async {
             let shared = Arc::new(shared());
             let entry = Entry::new(1, Value::nil(), Class::State);
-            let outbox = Arc::new(Outbox::new(shared.settings.outbox));
+            let outbox = Arc::new(Outbox::new(Arc::clone(&shared.settings.outbox)));
             let begun = std::cell::Cell::new(0);
             let begin = |data| {
                 let reid = Reid::copy_from(&[1]);
                 let responder = Responder::new(Arc::clone(&outbox), begun.get(), reid, 0);
                 begun.set(begun.get() + 1);
-                assert!(entry.submit(&shared, data, responder).is_ok());
+                assert!(entry.submit(&shared, data, responder, false).is_ok());
             };
             for round in 0..100 {
                 begin(Data::Put(Value::copy_from(&[round])));

@@ -3,5 +3,6 @@
 mod actor;
 mod away;
 mod entry;
+mod letters;
 
 pub use entry::{Busy, Entry};

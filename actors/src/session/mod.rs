@@ -27,6 +27,10 @@ use intake::Known;
 /// Requests after which a session looks again what became of them.
 const REQUESTS_BETWEEN_LOOKS: u64 = 16;
 
+/// Requests of one turn that may be carried out on the spot. Those beyond it go through mailboxes,
+/// so that other sessions and actors of the thread have their turn.
+const REQUESTS_AT_ONCE: u64 = 64;
+
 thread_local! {
     /// Messages of one turn; empty between turns, kept for its memory.
     static OUTGOING: RefCell<Vec<Outgoing>> = const { RefCell::new(Vec::new()) };
@@ -91,8 +95,8 @@ pub struct Turn {
 pub struct WrongRequests {
     /// How many there are in a row.
     pub in_a_row: u32,
-    /// Which row it is: each good request begins another one.
-    pub row: u64,
+    /// Which row it is, wrapping: each good request begins another one.
+    pub row: u32,
 }
 
 /// What a session did, for the line in the log when it ends.
@@ -114,7 +118,7 @@ impl Session {
         directory: Arc<Addr<Directory>>,
         throttle: Option<Box<dyn Throttle>>,
     ) -> Option<Self> {
-        let outbox = Arc::new(Outbox::new(shared.settings.outbox));
+        let outbox = Arc::new(Outbox::new(Arc::clone(&shared.settings.outbox)));
         let number = shared.sessions.admit(&outbox)?;
         shared.counters.connections_opened.add(1);
         Some(Session {
@@ -283,7 +287,8 @@ impl Session {
     fn hand_over(&mut self, stuck: Stuck) {
         match stuck {
             Stuck::Resource { entry, request: Busy { data, responder } } => {
-                if let Err(request) = entry.submit(&self.shared, data, responder) {
+                let at_once = self.begun - self.counted <= REQUESTS_AT_ONCE;
+                if let Err(request) = entry.submit(&self.shared, data, responder, at_once) {
                     self.stuck = Some(Box::new(Stuck::Resource { entry, request }));
                 }
             }

@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -103,14 +104,15 @@ struct Contents {
 
 /// See the module's text.
 pub struct Outbox {
-    limits: OutboxLimits,
+    /// One for all sessions.
+    limits: Arc<OutboxLimits>,
     contents: Mutex<Contents>,
 }
 
 impl Outbox {
     /// An empty outbox.
-    pub fn new(limits: OutboxLimits) -> Self {
-        Outbox { limits, contents: Mutex::new(Contents::default()) }
+    pub fn new(limits: impl Into<Arc<OutboxLimits>>) -> Self {
+        Outbox { limits: limits.into(), contents: Mutex::new(Contents::default()) }
     }
 
     /// What became of the requests so far.
@@ -487,7 +489,6 @@ impl Contents {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 

@@ -17,7 +17,7 @@ use crate::protocol::{Class, Refusal, Rnum, Value};
 const ORIGINS_MAX: usize = 64;
 
 /// Subscribers below which a resource does not look for those that have gone.
-const PRUNE_MIN: usize = 32;
+const PRUNE_MIN: u32 = 32;
 
 /// A stream that is told each value of the resource.
 struct Subscriber {
@@ -91,14 +91,25 @@ pub struct ResourceState<D> {
     number: u64,
     version: u64,
     subscribers: Vec<Subscriber>,
-    prune_at: usize,
-    links: Vec<Arc<Link<D>>>,
     link_buffer: usize,
+    /// Set from the first link on, in either direction; nearly no resource has any.
+    linked: Option<Box<Linked<D>>>,
+    prune_at: u32,
+    ended: bool,
+}
+
+/// What a resource with links has besides. Where its links lead its versions may be remembered, so
+/// it stays when the links are gone.
+struct Linked<D> {
+    links: Vec<Arc<Link<D>>>,
     /// The newest version seen of each source that writes here through links.
     origins: Vec<Origin>,
-    /// It has or had links, whose destinations may remember its versions.
-    was_linked: bool,
-    ended: bool,
+}
+
+impl<D> Default for Linked<D> {
+    fn default() -> Self {
+        Linked { links: Vec::new(), origins: Vec::new() }
+    }
 }
 
 /// The value of the resource is in a cell beside its state, which each function is given.
@@ -109,18 +120,16 @@ impl<D> ResourceState<D> {
             number,
             version: 0,
             subscribers: Vec::new(),
-            prune_at: PRUNE_MIN,
-            links: Vec::new(),
             link_buffer,
-            origins: Vec::new(),
-            was_linked: false,
+            linked: None,
+            prune_at: PRUNE_MIN,
             ended: false,
         }
     }
 
     /// Whether there is nothing that a new state would not have as well.
     pub fn is_blank(&self) -> bool {
-        self.subscribers.is_empty() && self.origins.is_empty() && !self.was_linked && !self.ended
+        self.subscribers.is_empty() && self.linked.is_none() && !self.ended
     }
 
     /// Exchanges the room of the current value for that of a value of `bytes`; `false` if there is
@@ -170,7 +179,8 @@ impl<D> ResourceState<D> {
         self.version += 1;
         let version = self.version;
         let origin = Origin { resource: self.number, version };
-        if self.links.is_empty() && !effects.waits(cell) {
+        let has_links = self.linked.as_ref().is_some_and(|linked| !linked.links.is_empty());
+        if !has_links && !effects.waits(cell) {
             let delivery = self.take(cell, value, origin, &[], effects);
             responder.answer(Reply::of(Rnum::Ok));
             return delivery;
@@ -204,15 +214,16 @@ impl<D> ResourceState<D> {
     }
 
     fn is_news(&mut self, origin: Origin) -> bool {
-        if let Some(known) = self.origins.iter_mut().find(|o| o.resource == origin.resource) {
+        let origins = &mut self.linked.get_or_insert_default().origins;
+        if let Some(known) = origins.iter_mut().find(|o| o.resource == origin.resource) {
             let news = origin.version > known.version;
             known.version = known.version.max(origin.version);
             return news;
         }
-        if self.origins.len() >= ORIGINS_MAX {
-            self.origins.remove(0);
+        if origins.len() >= ORIGINS_MAX {
+            origins.remove(0);
         }
-        self.origins.push(origin);
+        origins.push(origin);
         true
     }
 
@@ -242,8 +253,8 @@ impl<D> ResourceState<D> {
             delivery.delivered += 1;
             true
         });
-        if !self.links.is_empty() {
-            self.links.retain(|link| {
+        if let Some(linked) = &mut self.linked {
+            linked.links.retain(|link| {
                 let acks = acks.to_vec();
                 let handover = Handover { value: value.clone(), origin, acks };
                 match link.ring.push(handover, self.link_buffer) {
@@ -305,17 +316,18 @@ impl<D> ResourceState<D> {
     /// Forgets subscribers that have gone, whenever their number has doubled: so that a resource
     /// which is never written does not collect them.
     fn prune(&mut self) {
-        if self.subscribers.len() >= self.prune_at {
+        if self.subscribers.len() >= self.prune_at as usize {
             self.subscribers.retain(|s| s.outbox.is_attached(s.stream));
-            self.prune_at = PRUNE_MIN.max(self.subscribers.len().saturating_mul(2));
+            let left = u32::try_from(self.subscribers.len()).unwrap_or(u32::MAX);
+            self.prune_at = PRUNE_MIN.max(left.saturating_mul(2));
         }
     }
 
     /// Adds an outgoing link.
     pub fn add_link(&mut self, link: Arc<Link<D>>) {
-        self.was_linked = true;
-        self.links.retain(|link| !link.ring.is_closed());
-        self.links.push(link);
+        let links = &mut self.linked.get_or_insert_default().links;
+        links.retain(|link| !link.ring.is_closed());
+        links.push(link);
     }
 
     /// Ends the resource: every stream gets what it still has and a last frame with 404, and every
@@ -329,7 +341,9 @@ impl<D> ResourceState<D> {
                 "the resource was deleted; the stream has ended",
             );
         }
-        self.links.clear();
+        if let Some(linked) = &mut self.linked {
+            linked.links.clear();
+        }
         // Sessions may remember the resource for a while; its value is not theirs to keep.
         cell.set(Value::nil()).away_bytes
     }
@@ -573,6 +587,6 @@ mod tests {
             let responder = bench.begin(1);
             bench.state.stop(responder);
         }
-        assert!(bench.state.subscribers.len() <= PRUNE_MIN + 1);
+        assert!(bench.state.subscribers.len() <= PRUNE_MIN as usize + 1);
     }
 }

@@ -28,7 +28,7 @@ use super::admission::Admission;
 use super::close::CloseReason;
 use super::framing::{Framing, Incoming};
 use super::transport::Transport;
-use crate::clock::{Clock, Instant};
+use crate::clock::{Clock, Instant, Moment};
 use deadlines::{Deadlines, Due, Look};
 use output::Output;
 use rounds::{SCRATCH, Scratch};
@@ -51,9 +51,9 @@ pub struct Connection<T, F> {
     session: Session,
     door: Arc<Door>,
     admission: Admission,
-    opened: Instant,
+    opened: Moment,
     /// Bytes that were read and for which the session had no room.
-    unread: Vec<u8>,
+    unread: Box<[u8]>,
     /// Reading ended for want of room. What there is to read wakes nobody then, so whoever finds
     /// room again has to.
     held_back: bool,
@@ -97,15 +97,14 @@ impl<T: Transport, F: Framing> Connection<T, F> {
         admission: Admission,
         received: &[u8],
     ) {
-        let now = Clock::now();
         let connection = Connection {
             wire: Rc::new(RefCell::new(Wire::new(io))),
             framing,
             session,
             door: Arc::clone(door),
             admission,
-            opened: now,
-            unread: received.to_vec(),
+            opened: Moment::now(),
+            unread: Box::from(received),
             held_back: false,
             pong_waits: false,
             deadlines: Deadlines::new(&door.settings, F::PINGS),
@@ -233,7 +232,7 @@ impl<T: Transport, F: Framing> Connection<T, F> {
         let mut rest = bytes;
         loop {
             if !self.may_read() && !rest.is_empty() {
-                self.unread = rest.to_vec();
+                self.unread = Box::from(&*rest);
                 return;
             }
             let is_all = rest.is_empty();
@@ -410,14 +409,14 @@ impl<T: Transport, F: Framing> Actor for Connection<T, F> {
 }
 
 /// Ends a session, frees its place, and then writes the line about it.
-pub fn end(session: &mut Session, reason: &CloseReason, from: &mut Admission, opened: Instant) {
+pub fn end(session: &mut Session, reason: &CloseReason, from: &mut Admission, opened: Moment) {
     let summary = session.summary();
     session.end();
     from.release();
     if !log::log_enabled!(log::Level::Info) {
         return;
     }
-    let lasted = Clock::now().saturating_duration_since(opened);
+    let lasted = Moment::now().since(opened);
     let user: String = match &summary.user {
         None => "nobody".into(),
         Some(user) => user.chars().take(LOGGED_USER_CHARS).flat_map(char::escape_debug).collect(),
