@@ -6,6 +6,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use actix::Arbiter;
 use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use anyhow::Context;
 use fanal_actors::{
@@ -14,10 +15,14 @@ use fanal_actors::{
 use rustls::ServerConfig;
 use tokio::sync::Notify;
 
-use crate::config::{AuthMode, Config, DEFAULT_FILE, Loaded, StoreEngine, StoreSync};
+use crate::config::{
+    Auth, AuthMode, Config, DEFAULT_FILE, Loaded, ServerArgs, StoreEngine, StoreSync,
+};
+use crate::control::Controls;
 use crate::doors::{
     Door, DoorSettings, listen, listen_unix, load_tls, serve_direct, serve_tcp, serve_unix,
 };
+use crate::reload::Reloader;
 use crate::{accounts, admin, auth, control, descriptors, logging, preload, store};
 
 /// How long a peer has to answer a close frame before its connection is ended.
@@ -33,32 +38,37 @@ const CONNECTIONS_TO_REFUSE: usize = 256;
 ///
 /// # Errors
 /// If it cannot start, or cannot save at the end, or a thread of it has failed.
-pub fn run(loaded: &Loaded) -> anyhow::Result<()> {
+pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
     let config = &loaded.config;
     logging::start(&config.log);
     watch_for_panics();
-    descriptors::prepare(config.server.connections_max);
-    let tls = if is_encrypted(config) {
-        Some(load_tls(&config.tls.certificate, &config.tls.key)?)
-    } else {
-        None
-    };
+    descriptors::prepare(config.server.connections_max, users_of_a_service(config));
+    let tls =
+        if is_encrypted(config) { Some(load_tls(&config.tls, &config.auth_mtls)?) } else { None };
     let listeners = Listeners::open(config)?;
     let urls = listeners.urls(config)?;
     let store = store::open(config)?;
     actix_web::rt::System::new().block_on(async {
-        let (credentials, policy) = auth::from_config(&config.auth);
+        let surroundings = auth::Surroundings::new(Arbiter::new().handle());
+        let (authority, policy) = auth::Authority::new(config, surroundings.clone())?;
         let wanted = preload::from_config(config)?;
+        let credentials = Box::new(authority.clone());
         let broker = Broker::start(settings(config), policy, credentials, store, wanted)?;
+        surroundings.connect(broker.clone());
         let mut listeners = listeners;
         if let Some(listener) = listeners.admin.take() {
-            actix_web::rt::spawn(admin::serve(listener, broker.clone())?);
+            actix_web::rt::spawn(admin::serve(listener, broker.clone(), authority.clone())?);
         }
+        let reloader = Reloader::new(args, config, authority.clone(), broker.clone());
+        actix_web::rt::spawn(reloader.clone().watch());
         if config.store.engine != StoreEngine::Memory {
+            let (broker, reloader) = (broker.clone(), reloader.clone());
+            let controls = Controls { broker, authority, reloader };
             // A path may be too long for a socket.
-            if let Err(error) = control::serve(&config.store.directory, broker.clone()) {
+            if let Err(error) = control::serve(&config.store.directory, controls) {
                 log::warn!(
-                    "{error:#}: `fanal snapshot` can look at the data of a stopped server only"
+                    "{error:#}: `fanal snapshot` can look at the data of a stopped server only, \
+                     and `fanal reload` and `fanal auth explain` cannot ask this one"
                 );
             }
         }
@@ -67,7 +77,7 @@ pub fn run(loaded: &Loaded) -> anyhow::Result<()> {
         let running = actix_web::rt::spawn(server);
         let mut signals = Signals::listen()?;
         greet(loaded, &urls, broker.nodes());
-        let failed = wait_for_the_end(&mut signals).await;
+        let failed = wait_for_the_end(&mut signals, &reloader).await;
         log::info!("stopping: {} connections to close", broker.sessions());
         handle.pause().await;
         let stopping = stop(broker, config.shutdown.drain);
@@ -205,6 +215,14 @@ fn serve(
     Ok(server.run())
 }
 
+/// Users each of whom takes a connection to the service that knows them.
+fn users_of_a_service(config: &Config) -> usize {
+    let auth = &config.auth;
+    let is_used =
+        auth.mode == AuthMode::Users && auth.providers.iter().any(|provider| provider == "http");
+    if is_used { config.auth_http.users_max } else { 0 }
+}
+
 /// What the broker needs of the configuration.
 pub(crate) fn settings(config: &Config) -> Settings {
     Settings {
@@ -262,6 +280,7 @@ pub(crate) fn door_settings(config: &Config) -> DoorSettings {
         routes: config.server.routes.clone(),
         allowed_origins: config.server.allowed_origins.clone(),
         trusted_proxies: config.server.trusted_proxies.clone(),
+        cookie: config.auth.cookie.clone(),
         connections_per_address_max: config.server.connections_per_address_max,
         connections_per_second_max: config.server.connections_per_second_max,
         requests_per_second_max: config.session.requests_per_second_max,
@@ -292,11 +311,7 @@ fn greet(loaded: &Loaded, urls: &[String], nodes: usize) {
     let access = match config.auth.mode {
         AuthMode::AllowAll => "everybody may do everything (auth.mode = allow_all)".into(),
         AuthMode::AllowNone => "nobody may do anything (auth.mode = allow_none)".into(),
-        AuthMode::Users => format!(
-            "{} users, {} of them admins (auth.mode = users)",
-            config.auth.users.len(),
-            config.auth.users.iter().filter(|user| user.admin).count()
-        ),
+        AuthMode::Users => users(&config.auth),
     };
     let data = match config.store.engine {
         StoreEngine::Memory => "in memory only (store.engine = memory)".to_owned(),
@@ -322,14 +337,36 @@ fn greet(loaded: &Loaded, urls: &[String], nodes: usize) {
     );
 }
 
-/// Waits for a signal, or for a thread to fail: then the answer is `true`.
-async fn wait_for_the_end(signals: &mut Signals) -> bool {
-    tokio::select! {
-        signal = signals.next() => {
-            log::info!("{signal}: stopping");
-            false
+/// Who the users are, for the greeting.
+fn users(auth: &Auth) -> String {
+    let admins = auth.users.iter().filter(|user| user.admin).count();
+    let mut text = format!("{} users, {admins} of them admins", auth.users.len());
+    if !auth.users_file.as_os_str().is_empty() {
+        text += &format!(", those of {}", auth.users_file.display());
+    }
+    for provider in auth.providers.iter().filter(|name| *name != "users") {
+        text += &format!(", those of {provider}");
+    }
+    text + " (auth.mode = users)"
+}
+
+/// Waits for a signal that ends the server, or for a thread to fail: then the answer is `true`.
+async fn wait_for_the_end(signals: &mut Signals, reloader: &Reloader) -> bool {
+    loop {
+        tokio::select! {
+            signal = signals.next_or_hangup() => match signal {
+                Some(signal) => {
+                    log::info!("{signal}: stopping");
+                    return false;
+                }
+                None => {
+                    let reloader = reloader.clone();
+                    // What comes of it is in the log.
+                    drop(actix_web::rt::task::spawn_blocking(move || reloader.reload()));
+                }
+            },
+            () = failure().notified() => return true,
         }
-        () = failure().notified() => true,
     }
 }
 
@@ -338,6 +375,8 @@ async fn wait_for_the_end(signals: &mut Signals) -> bool {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// SIGHUP, which reloads.
+    hangup: Signal,
 }
 
 impl Signals {
@@ -345,7 +384,17 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
             interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
+            hangup: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
         })
+    }
+
+    /// The next SIGTERM or SIGINT, or `None` for a SIGHUP.
+    async fn next_or_hangup(&mut self) -> Option<&'static str> {
+        tokio::select! {
+            _ = self.terminate.recv() => Some("SIGTERM"),
+            _ = self.interrupt.recv() => Some("SIGINT"),
+            _ = self.hangup.recv() => None,
+        }
     }
 
     /// The next SIGTERM or SIGINT.

@@ -2,8 +2,8 @@
 
 use std::num::NonZeroU64;
 use std::sync::LazyLock;
-use std::time::Duration;
 pub use std::time::Instant;
+use std::time::{Duration, SystemTime};
 
 /// Where the time comes from.
 pub struct Clock;
@@ -13,6 +13,12 @@ impl Clock {
     #[expect(clippy::disallowed_methods, reason = "this is the place that asks")]
     pub fn now() -> Instant {
         Instant::now()
+    }
+
+    /// The time on the wall, which is for what others have dated; it may be set back.
+    #[expect(clippy::disallowed_methods, reason = "this is the place that asks")]
+    pub fn wall() -> SystemTime {
+        SystemTime::now()
     }
 }
 

@@ -2,12 +2,15 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
+use actix::Arbiter;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::ServiceConfig;
 use fanal_actors::Broker;
 
+use crate::auth::Authority;
 use crate::config::Config;
 use crate::doors::{Door, prepare_socket, routes};
 use crate::{app, auth, preload, store};
@@ -17,6 +20,7 @@ use crate::{app, auth, preload, store};
 pub struct Embedded {
     door: Arc<Door>,
     config: Arc<Config>,
+    authority: Authority,
 }
 
 /// Starts a broker to be put into an actix-web application. Must be called in an actix system, such
@@ -29,11 +33,14 @@ pub struct Embedded {
 /// If the data cannot be used, or is in use.
 pub fn embed(config: Config) -> anyhow::Result<Embedded> {
     let store = store::open(&config)?;
-    let (credentials, policy) = auth::from_config(&config.auth);
+    let surroundings = auth::Surroundings::new(Arbiter::new().handle());
+    let (authority, policy) = Authority::new(&config, surroundings.clone())?;
     let (settings, wanted) = (app::settings(&config), preload::from_config(&config)?);
-    let broker = Broker::start(settings, policy, credentials, store, wanted)?;
+    let broker = Broker::start(settings, policy, Box::new(authority.clone()), store, wanted)?;
+    surroundings.connect(broker.clone());
+    actix_web::rt::spawn(expire(authority.clone(), broker.clone(), config.auth.recheck_interval));
     let door = Door::new(broker, app::door_settings(&config));
-    Ok(Embedded { door, config: Arc::new(config) })
+    Ok(Embedded { door, config: Arc::new(config), authority })
 }
 
 impl Embedded {
@@ -55,6 +62,15 @@ impl Embedded {
         }
     }
 
+    /// Takes another configuration's word for who may do what, all of it or, on an error, nothing.
+    /// Streams that are no longer allowed end. Other settings stay as they are.
+    ///
+    /// # Errors
+    /// If something that the configuration names cannot be used.
+    pub fn reload(&self, config: &Config) -> anyhow::Result<()> {
+        self.authority.reload(config, &self.door.broker)
+    }
+
     /// The broker.
     pub fn broker(&self) -> &Broker {
         &self.door.broker
@@ -67,5 +83,19 @@ impl Embedded {
     /// If the last changes could not be saved.
     pub async fn stop(self) -> anyhow::Result<()> {
         app::stop(self.door.broker.clone(), self.config.shutdown.drain).await
+    }
+}
+
+/// Has credentials judged again once they have expired.
+async fn expire(authority: Authority, broker: Broker, interval: Duration) {
+    if interval.is_zero() {
+        return;
+    }
+    let mut ticks = actix_web::rt::time::interval(interval);
+    loop {
+        ticks.tick().await;
+        if authority.has_expired() {
+            broker.recheck();
+        }
     }
 }

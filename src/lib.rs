@@ -16,6 +16,7 @@ pub mod doors;
 mod embed;
 mod logging;
 mod preload;
+mod reload;
 pub mod snapshot;
 pub mod store;
 

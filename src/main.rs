@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use fanal::cli::{self, Cli, Command};
+use fanal::cli::{self, AuthCommand, Cli, Command};
 use fanal::{app, config, snapshot};
 
 fn main() -> ExitCode {
@@ -14,8 +14,11 @@ fn main() -> ExitCode {
         Some(Command::Demo(args)) => cli::demo::run(args),
         Some(Command::Watch(args)) => cli::watch::run(args),
         Some(Command::Snapshot(command)) => return snapshot::run(command),
+        Some(Command::Reload(args)) => return cli::auth::run_reload(args),
+        Some(Command::Auth(AuthCommand::Explain(args))) => return cli::auth::run_explain(args),
+        Some(Command::Token(command)) => return cli::token::run(command),
         None => match config::load(&cli.server, cli::environment()) {
-            Ok(loaded) => app::run(&loaded),
+            Ok(loaded) => app::run(&loaded, &cli.server),
             Err(problems) => return cli::check_config::fail(&problems),
         },
     };

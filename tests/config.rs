@@ -144,7 +144,7 @@ fn the_example_uncommented_gives_the_defaults_and_names_every_key() {
 }
 
 /// Keys that are written in blocks.
-const BLOCKS: [&str; 2] = ["auth.users", "preload.resources"];
+const BLOCKS: [&str; 4] = ["auth.users", "auth.rules", "auth.limits", "preload.resources"];
 
 #[test]
 fn the_blocks_of_the_example_are_good() {
@@ -242,7 +242,7 @@ fn all_layers_report_their_problems_together() {
              [websocket], [tcp], [unix], [admin], [tls], [session], \
              [stream], [outbox], [mailbox], [resource], [link], [limits], [store], [snapshot], \
              [shutdown], [log], \
-             [preload], [auth]",
+             [preload], [auth], [auth_jwt], [auth_http], [auth_sql], [auth_mtls]",
             "--set: link.buffer = 0: expected a number from 1 to 65536",
         ],
     );
@@ -662,7 +662,8 @@ fn everything_wrong_with_users_is_said_without_a_token() {
             "fanal.toml:8: auth.users: this user has no token, which each needs",
             "fanal.toml:9: auth.users.admin = \"yes\": expected true or false",
             "fanal.toml:11: auth.users.name = \"\": expected a name in quotes that is not empty",
-            "fanal.toml:13: auth.users.friends: unknown key, known are name, token, admin",
+            "fanal.toml:13: auth.users.friends: unknown key, known are name, token, \
+             token_sha256, password_argon2, roles, expires, admin",
         ],
     );
     let expected = "expected one block that starts with [[auth.users]] for each user";
@@ -673,6 +674,92 @@ fn everything_wrong_with_users_is_said_without_a_token() {
         "[[auth.users]]\nname = \"ann\"\ntoken = s3cret",
         &["fanal.toml:3: not valid TOML: string values must be quoted, expected literal string"],
     );
+}
+
+// ---- rules and limits
+
+#[test]
+fn rules_and_limits_are_blocks_whose_every_fault_has_its_place() {
+    let rights = "expected a list of verbs or READ, WRITE, CREATE, DELETE, LIST, LINK, ADMIN";
+    let paths =
+        "expected a list of one or more resource paths such as \"user/{user}/*\" or \"live/**\"";
+    for (fields, fault) in [
+        (
+            "allow = [\"READ\"]",
+            "1: auth.rules: this rule has no paths, which each needs".to_owned(),
+        ),
+        (
+            "paths = [\"a\"]",
+            "1: auth.rules: this rule gives and takes nothing, expected allow or deny".to_owned(),
+        ),
+        (
+            "allow = [\"READ\"]\ndeny = [\"PUT\"]\npaths = [\"a\"]",
+            "1: auth.rules: expected allow or deny, not both".to_owned(),
+        ),
+        ("allow = [\"read\"]", format!("2: auth.rules.allow = [\"read\"]: {rights}")),
+        ("deny = []", format!("2: auth.rules.deny = []: {rights}")),
+        ("deny = \"READ\"", format!("2: auth.rules.deny = \"READ\": {rights}")),
+        ("paths = [\"/a\"]", format!("2: auth.rules.paths = [\"/a\"]: {paths}")),
+        ("paths = [\"a*\"]", format!("2: auth.rules.paths = [\"a*\"]: {paths}")),
+        ("paths = [\"x{user}\"]", format!("2: auth.rules.paths = [\"x{{user}}\"]: {paths}")),
+        (
+            "roles = [\"\"]",
+            "2: auth.rules.roles = [\"\"]: expected a list of one or more roles".into(),
+        ),
+        ("users = 1", "2: auth.rules.users = 1: expected a list of one or more users".into()),
+        (
+            "name = \"\"",
+            "2: auth.rules.name = \"\": expected a name in quotes that is not empty".into(),
+        ),
+        ("pats = [\"a\"]", "2: auth.rules.pats: unknown key, did you mean paths?".into()),
+    ] {
+        check_file(&format!("[[auth.rules]]\n{fields}"), &[&format!("fanal.toml:{fault}")]);
+    }
+    let number = "expected a number from 0 to 4294967295";
+    for (fields, fault) in [
+        ("", "1: auth.limits: this block bounds nothing, expected at least one number".to_owned()),
+        ("streams = -1", format!("2: auth.limits.streams = -1: {number}")),
+        ("streams = 4294967296", format!("2: auth.limits.streams = 4294967296: {number}")),
+        (
+            "requests_per_second = 0",
+            "2: auth.limits.requests_per_second = 0: expected a number from 1 to 4294967295".into(),
+        ),
+        ("stream = 1", "2: auth.limits.stream: unknown key, did you mean streams?".into()),
+    ] {
+        check_file(&format!("[[auth.limits]]\n{fields}"), &[&format!("fanal.toml:{fault}")]);
+    }
+}
+
+#[test]
+fn what_users_have_to_do_with_each_other_is_judged() {
+    check_file(
+        "[auth]\ncookie = \"session\"",
+        &["fanal.toml:2: auth.cookie = \"session\": any page in a browser could act as who is \
+           logged in there: expected server.allowed_origins as well, the pages that may"],
+    );
+    good("[auth]\ncookie = \"c\"\n[server]\nallowed_origins = [\"http://a.example\"]");
+    for path in ["live", "user/*", "user/{user}/**"] {
+        let rest = "expected paths in which one name is {user} and none is a wildcard";
+        check_file(
+            &format!("[auth]\nuser_paths = [\"{path}\"]"),
+            &[&format!("fanal.toml:2: auth.user_paths = [\"{path}\"]: {rest}")],
+        );
+    }
+    good("[auth]\nmode = \"users\"\nusers_file = \"users.toml\"");
+    good("[auth]\nmode = \"users\"\nanonymous_roles = [\"public\"]");
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let file = "[auth_jwt]\nsecret = \"topsecret\"\n[auth_sql]\n\
+                url = \"postgresql://u:topsecret@h/d\"\n\
+                [auth_http]\ntoken = \"topsecret\"\n";
+    let loaded = resolve(file, &[("FANAL_AUTH_SQL_PASSWORD", "topsecret")], &[]).unwrap();
+    let printed = config::print(&loaded, false);
+    assert!(printed.contains("secret = \"***\"") && !printed.contains("topsecret"), "{printed}");
+    assert!(!format!("{:?}", loaded.config).contains("topsecret"));
+    let faults = resolve("[auth_jwt]\nsecret = [\"topsecret\"]", &[], &[]).unwrap_err();
+    assert!(!faults.to_string().contains("topsecret"), "{faults}");
 }
 
 // ---- preload
@@ -813,8 +900,8 @@ fn relations_to_a_faulty_value_are_not_judged() {
 #[test]
 fn users_mode_needs_users() {
     let rest = "auth.mode = \"users\": there are no users, so nobody could do anything: expected \
-                at least one block [[auth.users]] with name and token in the file, or another \
-                auth.mode";
+                at least one block [[auth.users]] with name and token in the file, \
+                auth.users_file, another provider in auth.providers, or another auth.mode";
     check_file("[auth]\nmode = \"users\"", &[&format!("fanal.toml:2: {rest}")]);
     check_file("[auth]\nmode = \"users\"\nusers = []", &[&format!("fanal.toml:2: {rest}")]);
     check_env("FANAL_AUTH_MODE", "users", &format!("FANAL_AUTH_MODE: {rest}"));

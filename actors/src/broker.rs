@@ -1,19 +1,25 @@
 //! The broker as the server sees it: start, open sessions, stop.
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 
 use crate::access::Policy;
 use crate::counters::Counters;
-use crate::directory::Directory;
-use crate::ports::{ChangeKind, Credentials, SaveReport, Snapshot, Store, StoreError, Throttle};
+use crate::directory::{Directory, Task};
+use crate::ports::{
+    ChangeKind, Credentials, Peer, SaveReport, Snapshot, Store, StoreError, Throttle,
+};
+use crate::protocol::{NIL, Name, Path, Rnum, Value};
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::shared::Shared;
-use crate::state::Ending;
+use crate::state::{Ending, Outbox, Reid, Responder};
 use crate::supervisor::{Finish, Supervisor, preload, restore};
+use crate::verbs::Structural;
 
 /// Why the broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +27,15 @@ pub enum StartError {
     /// What was saved cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Something that is to be there or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Provision {
+    /// A resource with the value nil, and its parents.
+    Create(Path),
+    /// Nothing at this path, nor below it.
+    Delete(Path),
 }
 
 /// A running broker. Clones are the same broker.
@@ -79,15 +94,34 @@ impl Broker {
         Ok(Broker { shared, directory: Arc::new(directory), supervisor, threads })
     }
 
-    /// Opens a session for a new connection, whose requests pass `throttle` if there is one; `None`
-    /// if there are as many as there may be, or the broker is stopping.
-    pub fn open_session(&self, throttle: Option<Box<dyn Throttle>>) -> Option<Session> {
-        let session =
-            Session::open(Arc::clone(&self.shared), Arc::clone(&self.directory), throttle);
+    /// Opens a session for a new connection of this peer, whose requests pass `throttle` if there
+    /// is one; `None` if there are as many as there may be, or the broker is stopping.
+    pub fn open_session(&self, peer: Peer, throttle: Option<Box<dyn Throttle>>) -> Option<Session> {
+        let (shared, directory) = (Arc::clone(&self.shared), Arc::clone(&self.directory));
+        let session = Session::open(shared, directory, peer, throttle);
         if session.is_none() {
             self.shared.counters.connections_refused.add(1);
         }
         session
+    }
+
+    /// Puts another policy in the place of the present one, from the next request of each session
+    /// on, and ends the streams that it does not allow.
+    pub fn set_policy(&self, policy: Policy) {
+        self.shared.access.replace(policy);
+        self.recheck();
+    }
+
+    /// What an identity may do.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.shared.access.policy()
+    }
+
+    /// Says that who somebody is may have changed: every session has its credentials judged again
+    /// before its next request, and at once if it has streams.
+    pub fn recheck(&self) {
+        self.shared.access.begin_epoch();
+        self.shared.sessions.wake_all();
     }
 
     /// Sessions that are open.
@@ -124,6 +158,42 @@ impl Broker {
     /// What happened so far.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
+    }
+
+    /// Makes or removes something in the name of the broker itself, and waits until that is as
+    /// durable as a request's would be. Making what is there, and removing what is not, is refused
+    /// as a client's request would be.
+    pub async fn provision(&self, wanted: Provision) -> Rnum {
+        let structural = match wanted {
+            Provision::Create(path) => Structural::Create { path, class: None, maker: None },
+            Provision::Delete(path) => Structural::Delete { path },
+        };
+        let outbox = Arc::new(Outbox::new(Arc::clone(&self.shared.settings.outbox)));
+        let responder = Responder::new(Arc::clone(&outbox), 0, Reid::copy_from(&[NIL]), 0);
+        if self.directory.send(Task { structural, responder }).await.is_err() {
+            return Rnum::InternalServerError;
+        }
+        let mut answers = Vec::new();
+        poll_fn(|task| {
+            outbox.drain(1, &mut answers, task.waker());
+            match answers.first() {
+                Some(answer) => Poll::Ready(answer.as_response().rnum),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Has `told` called whenever a request is about to write something below `$fanal`: what it
+    /// writes is there a little later. Links write there without a request. Only the first call
+    /// counts; `told` must not block.
+    pub fn watch_special(&self, told: Box<dyn Fn() + Send + Sync>) {
+        self.shared.access.watch_special(told);
+    }
+
+    /// The resources below a directory with their values, by their names from there on.
+    pub fn values_below(&self, directory: &Path) -> Vec<(Vec<Name>, Value)> {
+        self.shared.values_below(directory)
     }
 
     /// Stops: asks every session to end, waits for at most `drain` until they have, saves, and ends

@@ -44,6 +44,32 @@ counters! {
     malformed_messages,
     /// Requests that were refused because too many came in a second.
     requests_throttled,
+    /// Requests that were refused because their credentials were not good.
+    credentials_refused,
+    /// Requests that were refused because it could not be found out whose they were.
+    credentials_unavailable,
+    /// Requests that were refused because too many credentials from their address were wrong.
+    credentials_held_off,
+    /// Requests that were refused because their user may not do that.
+    requests_forbidden,
+    /// Streams that were ended because their user may no longer have them.
+    streams_revoked,
+    /// Requests that were refused because their user has as many connections as it may have.
+    quota_connections,
+    /// Requests that were refused because their user asked for too much in a second.
+    quota_rate,
+    /// Streams that were refused because their user has as many as it may have.
+    quota_streams,
+    /// Resources that were refused because their user has made as many as it may have.
+    quota_resources,
+    /// Values that were refused because they are larger than their user may write.
+    quota_value_bytes,
+    /// Requests that were refused because they are larger than those of their user may be.
+    quota_message_bytes,
+    /// Times that who may do what was read anew.
+    reloads,
+    /// Times that it was to be read anew, and something was wrong.
+    reloads_failed,
     /// Updates that resources took.
     updates_in,
     /// Updates handed to streams.

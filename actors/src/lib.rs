@@ -20,8 +20,10 @@ mod supervisor;
 mod unsaved;
 mod verbs;
 
-pub use access::{Identity, Policy};
-pub use broker::{Broker, StartError};
+pub use access::{
+    Allowance, Allowed, Effect, Explanation, Identity, Policy, Rate, Rights, Rule, View,
+};
+pub use broker::{Broker, Provision, StartError};
 pub use counters::{Counter, Counters};
 pub use guard::{guarded, is_guarded};
 pub use protocol::{

@@ -3,7 +3,9 @@
 //! The server crate implements these traits; nothing here knows a file, a socket or a clock on
 //! the wall. Keep them small: a port is a question, not a framework.
 
+use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::access::Identity;
@@ -189,13 +191,76 @@ pub trait Store: Send + Sync + 'static {
     fn keeps_values(&self) -> bool;
 }
 
+/// What a client presents to prove who it is. Tokens are secrets: they must not reach a log.
+#[derive(Clone, Copy)]
+pub struct Presented<'a> {
+    /// AUTH of the request.
+    pub fields: AuthFields<'a>,
+    /// What came with the connection; it counts where AUTH says nothing.
+    pub connection: &'a Peer,
+    /// These credentials were good before on this connection, and it is asked whether they still
+    /// are.
+    pub again: bool,
+}
+
+/// What is known of the other end of a connection from the moment at which it was made.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// Its IPv6 address, or an IPv4 address mapped into one, if it has any.
+    pub address: Option<[u8; 16]>,
+    /// Credentials that came with it, if any did.
+    pub credentials: Option<Box<PeerCredentials>>,
+}
+
+/// Credentials that came with a connection.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct PeerCredentials {
+    /// The name of the user, empty if it was not given.
+    pub user: String,
+    /// A token or password, empty if none was given.
+    pub token: String,
+    /// The user whom a certificate names that was checked already, empty if there was none.
+    pub certified: String,
+    /// When that certificate expires, in seconds since 1970.
+    pub certified_until: Option<u64>,
+}
+
+/// Without what is secret.
+impl fmt::Debug for PeerCredentials {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("PeerCredentials")
+            .field("user", &self.user)
+            .field("certified", &self.certified)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who a client is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// This user.
+    Known(Arc<Identity>),
+    /// Nobody: the request is answered 401.
+    Unknown,
+    /// It has to be found out first; the waiter is woken when it is worth while to ask again,
+    /// which is at the latest when some time-out has passed.
+    Pending,
+    /// It cannot be found out now: the request is answered 503.
+    Unavailable,
+    /// Too many attempts failed: the request is answered 429.
+    TooManyFailures,
+}
+
 /// Says who a client is.
 pub trait Credentials: Send + Sync + 'static {
-    /// The identity that these credentials prove, or `None`: the request is answered 401.
+    /// Who proves to be what with these credentials.
     ///
-    /// Called when a connection's credentials differ from the last ones that it sent, not for
-    /// every request, so it may hash. It must not block.
-    fn identify(&self, credentials: &AuthFields<'_>) -> Option<Arc<Identity>>;
+    /// Called when a connection's credentials differ from the last ones that it sent, and again
+    /// for those that were good whenever [`Broker::recheck`](crate::Broker::recheck) was called,
+    /// not for every request. It must not block: what takes long is done elsewhere, and is
+    /// `Pending` until then. With a verdict of `Pending` the waiter is kept, to be woken.
+    fn identify(&self, presented: &Presented<'_>, waiter: &Waker) -> Verdict;
 }
 
 /// Bounds how often a connection may ask.

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::access::Policy;
 use crate::counters::Counters;
 use crate::ports::{Credentials, Snapshot, SnapshotItem, Store};
-use crate::protocol::{Class, Path, Value};
+use crate::protocol::{Class, Name, Path, Value};
 use crate::resource::Entry;
 use crate::settings::{Settings, Sync};
 use crate::state::{Budget, Effects, Ending, Found, LinkGraph, Node, Outbox, Tree};
@@ -49,7 +49,7 @@ pub struct Shared {
     /// The tree and the links.
     pub structure: RwLock<Structure>,
     /// What an identity may do.
-    pub policy: Policy,
+    pub access: Access,
     /// Who a client is.
     pub credentials: Box<dyn Credentials>,
     /// The outboxes of the sessions that are open.
@@ -76,7 +76,7 @@ impl Shared {
             store_health: StoreHealth::default(),
             reader: Reader::default(),
             structure: RwLock::new(Structure::default()),
-            policy,
+            access: Access::new(policy),
             credentials,
             sessions: Sessions::new(settings.connections_max),
             active: Mutex::new(Vec::new()),
@@ -185,6 +185,28 @@ impl Shared {
         Snapshot { sequence, items: Box::new(nodes.chain(links)) }
     }
 
+    /// The resources below a directory with their values, by their names from there on.
+    pub fn values_below(&self, directory: &Path) -> Vec<(Vec<Name>, Value)> {
+        let tree = self.structure.read().tree.clone();
+        let Found::Directory(root) = tree.find(directory.names()) else { return Vec::new() };
+        let mut found = Vec::new();
+        let mut open = vec![(Vec::new(), root)];
+        while let Some((names, inner)) = open.pop() {
+            for (name, node) in inner.iter() {
+                let mut names: Vec<Name> = names.clone();
+                names.push(name.clone());
+                match node {
+                    Node::Directory(inner) => open.push((names, inner)),
+                    Node::Leaf(entry) => {
+                        let path = Path::new(directory.names().iter().chain(&names).cloned());
+                        found.push((names, self.saved_value(&path, entry)));
+                    }
+                }
+            }
+        }
+        found
+    }
+
     /// The class that a resource was made with, if the rules would give it another one.
     fn explicit_class(&self, path: &Path, entry: &Entry) -> Option<Class> {
         let class = entry.cell().class();
@@ -209,6 +231,62 @@ impl Shared {
                 })
             }
         }
+    }
+}
+
+/// What an identity may do, as it is now.
+///
+/// Whatever changes in it, or in who somebody is, begins another epoch. A session that sees another
+/// epoch than its own forgets what it knew to be allowed, and whether its credentials were good.
+pub struct Access {
+    policy: RwLock<Arc<Policy>>,
+    epoch: AtomicU64,
+    special: OnceLock<Told>,
+}
+
+/// Called when something happens; must not block.
+pub type Told = Box<dyn Fn() + Send + std::marker::Sync>;
+
+impl Access {
+    fn new(policy: Policy) -> Self {
+        Access {
+            policy: RwLock::new(Arc::new(policy)),
+            epoch: AtomicU64::new(0),
+            special: OnceLock::new(),
+        }
+    }
+
+    /// Says who is told of requests to write what belongs to the broker itself.
+    pub fn watch_special(&self, told: Told) {
+        // There is one in the life of a broker.
+        let _ = self.special.set(told);
+    }
+
+    /// Says that a request is about to write what belongs to the broker itself.
+    pub fn note_special(&self) {
+        if let Some(told) = self.special.get() {
+            told();
+        }
+    }
+
+    /// The epoch.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read())
+    }
+
+    /// Puts another policy in its place. An epoch has to begin after that.
+    pub fn replace(&self, policy: Policy) {
+        *self.policy.write() = Arc::new(policy);
+    }
+
+    /// Begins another epoch.
+    pub fn begin_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -297,6 +375,17 @@ impl Sessions {
         self.open.lock().ending.is_some()
     }
 
+    /// Has every session take a turn.
+    pub fn wake_all(&self) {
+        let outboxes: Vec<_> = {
+            let open = self.open.lock();
+            open.outboxes.values().filter_map(Weak::upgrade).collect()
+        };
+        for outbox in outboxes {
+            outbox.wake();
+        }
+    }
+
     /// Asks every session to end, and admits no more.
     pub fn end_all(&self, ending: Ending) {
         let outboxes: Vec<_> = {
@@ -312,12 +401,13 @@ impl Sessions {
 
 #[cfg(test)]
 pub mod tests {
+    use std::task::Waker;
     use std::time::Duration;
 
     use super::*;
     use crate::access::Identity;
-    use crate::ports::{Change, Restore, SaveReport, StoreError, Unsaved};
-    use crate::protocol::{AuthFields, Limits};
+    use crate::ports::{Change, Presented, Restore, SaveReport, StoreError, Unsaved, Verdict};
+    use crate::protocol::Limits;
     use crate::state::OutboxLimits;
 
     /// Keeps nothing.
@@ -348,8 +438,9 @@ pub mod tests {
     struct Anybody;
 
     impl Credentials for Anybody {
-        fn identify(&self, credentials: &AuthFields<'_>) -> Option<Arc<Identity>> {
-            Some(Arc::new(Identity { user: credentials.user.into(), admin: true }))
+        fn identify(&self, presented: &Presented<'_>, _: &Waker) -> Verdict {
+            let user = presented.fields.user.into();
+            Verdict::Known(Arc::new(Identity { user, ..Identity::default() }))
         }
     }
 

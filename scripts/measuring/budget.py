@@ -49,6 +49,9 @@ class Row:
     figures: List[Figure] = field(default_factory=list)
 
 
+PUT_16 = "reqresp --op put --size 1176 --conns 50 --depth 16 "
+BENCH_USER = " --user bench --token 'a token for a bench'"
+
 TIMED = "--seconds 3 --warmup 0.5"
 TIMED_QUICK = "--seconds 1 --warmup 0.3"
 
@@ -146,6 +149,10 @@ ROWS = [
     timed("PUT 1176 B, 50 connections, depth 16",
           "reqresp --op put --size 1176 --conns 50 --depth 16",
           ["redis"], [per_second("redis", ">= 1.00x"), cpu("redis"), tail("<= 3")]),
+    Row("PUT 1176 B, depth 16, allow_all", PUT_16 + TIMED, PUT_16 + TIMED_QUICK, [
+        Other("users, 50 rules", "fanal-users", PUT_16 + TIMED + BENCH_USER,
+              PUT_16 + TIMED_QUICK + BENCH_USER)], [
+        per_second("users, 50 rules", "<= 1.05x"), cpu("users, 50 rules")]),
     timed("GET 1176 B, 50 connections, depth 16",
           "reqresp --op get --size 1176 --conns 50 --depth 16",
           ["redis"], [per_second("redis", ">= 1.00x"), cpu("redis")]),

@@ -6,6 +6,7 @@ kernel then kills the server; only a server that changes its user would be spare
 import json
 import os
 import pwd
+import shlex
 import shutil
 import socket
 import subprocess
@@ -28,13 +29,26 @@ max_payload: 8MB
 """
 
 
+# A user who may use what the generator uses, by the last of so many rules.
+USERS = """[auth]
+mode = "users"
+preset = "none"
+users = [{ name = "bench", token = "a token for a bench", roles = ["bench"] }]
+rules = [
+%s
+    { roles = ["bench"], allow = ["READ", "WRITE", "CREATE", "DELETE"], paths = ["bench/**"] },
+]
+"""
+OTHER_RULES = 49
+
+
 class Failed(Exception):
     """A run that says nothing, with the reason."""
 
 
 class Runner:
     def __init__(self, fanal, loadgen, peers, folder):
-        self.programs = dict(peers, fanal=fanal)
+        self.programs = dict(peers, fanal=fanal, **{"fanal-users": fanal})
         self.loadgen = loadgen
         self.folder = folder
 
@@ -46,7 +60,7 @@ class Runner:
         protocol, command = self.server(server, port, data)
         try:
             done = subprocess.run(
-                [self.loadgen] + options.split() + [
+                [self.loadgen] + shlex.split(options) + [
                     "--proto", protocol, "--port", str(port), "--name", server,
                     "--server-cmd", command, "--server-log", log],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=data,
@@ -66,6 +80,13 @@ class Runner:
         if server == "fanal":
             return "lighthouse", "%s --port %d --data %s/data --log-level warn" % (
                 program, port, data)
+        if server == "fanal-users":
+            config = os.path.join(data, "fanal.toml")
+            rule = '    { roles = ["bench"], allow = ["READ"], paths = ["room/%d/*", "bench/%d/**"] },'
+            with open(config, "w", encoding="utf-8") as file:
+                file.write(USERS % "\n".join(rule % (n, n) for n in range(OTHER_RULES)))
+            return "lighthouse", "%s --config %s --port %d --data %s/data --log-level warn" % (
+                program, config, port, data)
         if server == "redis":
             return "redis-tcp", (
                 "%s --port %d --bind 127.0.0.1 --save '' --appendonly no --maxclients 12000"

@@ -3,11 +3,13 @@
 //! The flags of the server are a layer of its settings, so they are defined and checked in `config`
 //! together with the file and the environment; here is what surrounds them.
 
+pub mod auth;
 pub mod check_config;
 mod client;
 pub mod demo;
 mod picture;
 pub mod print_config;
+pub mod token;
 pub mod watch;
 
 use std::env;
@@ -74,6 +76,27 @@ snapshot file of the original server beacon. Values of the file win over those t
 nothing is removed, unless --replace is given. If anything is in conflict, nothing is done. The \
 server must be stopped, but for --dry-run.";
 
+const RELOAD_HELP: &str = "\
+Has a running server read its configuration and its file of users again. Who may do what is then \
+as they say; on any error nothing changes and the problems are printed. Every other setting takes \
+effect at the next start. The server is the one that uses the same --data or --config. SIGHUP does \
+the same, and so does a change of the files within auth.recheck_interval.";
+
+const EXPLAIN_HELP: &str = "\
+Says whether a user may do something, and which provider and which rule decide that. A running \
+server is asked, which knows the users of all its providers; if none runs, the configuration is.
+
+Exits with 0 if it is allowed, with 3 if it is denied and with 1 if there is no answer.";
+
+const TOKEN_HELP: &str = "\
+Makes, lists and revokes tokens in a file of users (auth.users_file). A running server takes a \
+change within auth.recheck_interval, or at once with `fanal reload`.";
+
+const TOKEN_NEW_HELP: &str = "\
+Makes a token for a user and writes its hash to the file. The token is printed once, alone on \
+standard output, and kept nowhere. With --password a password is read from standard input \
+instead, and its Argon2 hash is written.";
+
 /// A broker for live state: clients stream resources and always end on the last value.
 #[derive(Parser)]
 #[command(
@@ -128,6 +151,129 @@ pub enum Command {
         after_help = "Example: fanal snapshot export show.json --data ./data"
     )]
     Snapshot(SnapshotCommand),
+    /// Have a running server read anew who may do what.
+    #[command(long_about = RELOAD_HELP, after_help = "Example: fanal reload --config fanal.toml")]
+    Reload(ServerArgs),
+    /// Find out why something is allowed or not.
+    #[command(
+        subcommand,
+        after_help = "Example: fanal auth explain --user ann --verb PUT user/bob/model"
+    )]
+    Auth(AuthCommand),
+    /// Make, list and revoke tokens of users.
+    #[command(
+        subcommand,
+        long_about = TOKEN_HELP,
+        after_help = "Example: fanal token new ann --role student --file users.toml"
+    )]
+    Token(TokenCommand),
+}
+
+/// What `fanal auth` can do.
+#[derive(Subcommand)]
+pub enum AuthCommand {
+    /// Say whether a user may do something, and why.
+    #[command(
+        long_about = EXPLAIN_HELP,
+        after_help = "Example: fanal auth explain --user ann --verb PUT user/bob/model"
+    )]
+    Explain(ExplainArgs),
+}
+
+/// What `fanal auth explain` is told.
+#[derive(Args, Clone)]
+pub struct ExplainArgs {
+    /// The resource or directory, as names separated by slashes; / is the root.
+    #[arg(value_name = "PATH")]
+    pub path: String,
+
+    /// The user; without, it is asked for who gives no credentials.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub user: String,
+
+    /// What is to be done: GET, PUT, POST, CREATE, MKDIR, DELETE, LIST, STREAM, STOP, LINK or
+    /// UNLINK.
+    #[arg(long, value_name = "VERB")]
+    pub verb: String,
+
+    /// For LINK, the resource that is followed.
+    #[arg(long, value_name = "PATH")]
+    pub source: Option<String>,
+
+    /// Take this role instead of those that the user has; may be given several times.
+    #[arg(long, value_name = "ROLE")]
+    pub role: Vec<String>,
+
+    /// Which server is meant.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// What `fanal token` can do.
+#[derive(Subcommand)]
+pub enum TokenCommand {
+    /// Make a token for a user and print it once.
+    #[command(
+        long_about = TOKEN_NEW_HELP,
+        after_help = "Example: fanal token new ann --role student --expires 180d --file users.toml"
+    )]
+    New(TokenArgs),
+    /// Show the users of the file, without what is secret.
+    #[command(after_help = "Example: fanal token list --file users.toml")]
+    List {
+        /// The file of users; without, the one that auth.users_file names.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Where auth.users_file is set.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+    /// Take a user out of the file.
+    #[command(after_help = "Example: fanal token revoke ann --file users.toml")]
+    Revoke {
+        /// The user.
+        #[arg(value_name = "USER")]
+        user: String,
+        /// The file of users; without, the one that auth.users_file names.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Where auth.users_file is set.
+        #[command(flatten)]
+        server: ServerArgs,
+    },
+}
+
+/// What `fanal token new` is told.
+#[derive(Args, Clone)]
+pub struct TokenArgs {
+    /// The user.
+    #[arg(value_name = "USER")]
+    pub user: String,
+
+    /// A role of the user; may be given several times.
+    #[arg(long, value_name = "ROLE")]
+    pub role: Vec<String>,
+
+    /// When it ends: a duration such as 30d, or a time such as 2027-03-31T23:59:59Z.
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<String>,
+
+    /// Read a password from standard input instead of making a token.
+    #[arg(long)]
+    pub password: bool,
+
+    /// Replace the token of a user that is there already; its other fields stay as they are, but
+    /// for those given here.
+    #[arg(long)]
+    pub replace: bool,
+
+    /// The file of users; without, the one that auth.users_file names.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+
+    /// Where auth.users_file is set.
+    #[command(flatten)]
+    pub server: ServerArgs,
 }
 
 /// What `fanal snapshot` can do.

@@ -48,16 +48,51 @@ pub enum AuthMode {
     Users,
 }
 
-/// One user of `auth.mode = "users"`.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Rules that are there before the configured ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthPreset {
+    /// Those of the original server.
+    Lighthouse,
+    /// None.
+    None,
+}
+
+/// A text that is never shown.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text. It must not reach a log.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("***")
+    }
+}
+
+/// One user of the configuration.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct User {
     /// The name, which is also the user's place in the tree.
     pub name: String,
-    /// The secret that proves the name.
+    /// The secret that proves the name; empty if a hash is given.
     pub token: String,
-    /// Whether this user may do everything.
-    #[serde(default)]
+    /// SHA-256 of the token, in hexadecimal.
+    pub token_sha256: String,
+    /// A password as a PHC string of Argon2.
+    pub password_argon2: String,
+    /// What the rules know the user by.
+    pub roles: Vec<String>,
+    /// When it ends, as RFC 3339 has it; empty for never.
+    pub expires: String,
+    /// Whether this user has the admin role.
     pub admin: bool,
 }
 
@@ -67,8 +102,9 @@ impl std::fmt::Debug for User {
         formatter
             .debug_struct("User")
             .field("name", &self.name)
-            .field("token", &"***")
+            .field("roles", &self.roles)
+            .field("expires", &self.expires)
             .field("admin", &self.admin)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::keys::{Config, Key};
+use super::keys::Config;
 use super::kind::Raw;
 use super::problem::{About, Origin, Origins, Problem, Problems};
 use super::relations;
+use super::table::Key;
 
 /// What the layers said so far. A later layer wins; a faulty value is reported and left out.
 #[derive(Default)]

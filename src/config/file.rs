@@ -8,10 +8,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::Draft;
-use super::keys::{self, SECTIONS, Section};
 use super::kind::{Kind, Raw};
 use super::problem::{About, Origin, Problem};
-use super::{preload, show, suggest, users};
+use super::table::{self, Section};
+use super::{limits, preload, rules, show, suggest, users};
 
 /// The file that is read when no other is named and this one exists.
 pub const DEFAULT_FILE: &str = "fanal.toml";
@@ -83,7 +83,7 @@ pub(super) fn apply(source: &Source, draft: &mut Draft) {
     for (name, value) in table.get_ref() {
         let origin = source.origin(name.span().start);
         let name = name.get_ref();
-        match SECTIONS.iter().find(|section| section.name == name) {
+        match table::sections().find(|section| section.name == name) {
             Some(section) => apply_section(source, section, value, &origin, draft),
             None if is_section(value.get_ref()) => {
                 let sentence = suggest::for_section(name);
@@ -121,7 +121,7 @@ fn apply_section(
     for (name, value) in table {
         let origin = source.origin(name.span().start);
         let dotted = format!("{}.{}", section.name, name.get_ref());
-        let Some(key) = keys::find(&dotted) else {
+        let Some(key) = table::find(&dotted) else {
             let sentence = suggest::for_key(&dotted);
             draft.report(Problem::at(
                 About::Name,
@@ -137,6 +137,14 @@ fn apply_section(
             }
             Kind::Preload => {
                 preload::apply(source, key, value, &origin, draft);
+                continue;
+            }
+            Kind::Rules => {
+                rules::apply(source, key, value, &origin, draft);
+                continue;
+            }
+            Kind::Quotas => {
+                limits::apply(source, key, value, &origin, draft);
                 continue;
             }
             _ => {}

@@ -1,7 +1,8 @@
-//! Every key of the configuration: its type, default, allowed range and meaning, each said once.
+//! The keys of the configuration but for those in `auth_keys.rs`: type, default, allowed range and
+//! meaning of each, said once.
 //!
-//! The table below is the only list of keys. The structs, the checks, the names of the environment
-//! variables, `print-config` and `config.example.toml` all come from it, so they cannot disagree.
+//! These two lists are the only ones. The structs, the checks, the names of the environment
+//! variables, `print-config` and `config.example.toml` all come from them, so they cannot disagree.
 //! The first lines above a key are its description wherever it is shown to a person.
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,12 +10,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
-use super::choices::{AuthMode, LogFormat, StoreEngine, StoreSync, User};
+use super::auth_keys::{Auth, AuthHttp, AuthJwt, AuthMtls, AuthSql};
+use super::choices::{LogFormat, StoreEngine, StoreSync};
 use super::kind::{Kind, bytes, count, time};
 use super::preload::Declared;
 use super::show::Show;
+use super::table::{Key, Section, duration, key_sections};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -22,104 +25,67 @@ const GIB: u64 = 1024 * MIB;
 const TIB: u64 = 1024 * GIB;
 
 /// Short enough for tests, long enough not to keep a thread busy.
-const TICK: Duration = Duration::from_millis(10);
-const TEN_MINUTES: Duration = Duration::from_secs(600);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(super) const TICK: Duration = Duration::from_millis(10);
+pub(super) const TEN_MINUTES: Duration = Duration::from_secs(600);
+pub(super) const HOUR: Duration = Duration::from_secs(3600);
+pub(super) const DAY: Duration = Duration::from_secs(24 * 3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// One `[section]` of the configuration file.
-pub(super) struct Section {
-    pub name: &'static str,
-    pub description: &'static [&'static str],
-    pub keys: &'static [Key],
+/// The whole configuration, one field per section.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where the server listens and who may connect.
+    pub server: Server,
+    /// How connections are read and written, whatever door they came through.
+    pub socket: Socket,
+    /// How silent WebSocket connections are found out.
+    pub websocket: Websocket,
+    /// A port on which the messages come back to back, without WebSocket.
+    pub tcp: Tcp,
+    /// A socket in the file system on which the messages come back to back.
+    pub unix: Unix,
+    /// A port for who operates the server: `/healthz`, `/readyz` and `/metrics` over HTTP.
+    pub admin: Admin,
+    /// Encryption of the WebSocket port; both files are needed for it.
+    pub tls: Tls,
+    /// What one connection may ask for at a time.
+    pub session: Session,
+    /// What is kept for each stream whose client is slower than the updates.
+    pub stream: Stream,
+    /// What is kept for each connection until its socket takes it.
+    pub outbox: Outbox,
+    /// How many messages may wait for each of the actors inside the server.
+    pub mailbox: Mailbox,
+    /// Resources that are in use have an actor each, which is quick to write to.
+    pub resource: Resource,
+    /// Links, which hand each value of one resource on to another.
+    pub link: Link,
+    /// How large things may become.
+    pub limits: Limits,
+    /// Where the tree and its values are kept over a restart.
+    pub store: Store,
+    /// When changed values are saved.
+    pub snapshot: Snapshot,
+    /// How the server stops.
+    pub shutdown: Shutdown,
+    /// What is logged.
+    pub log: Log,
+    /// What is there when the server starts.
+    pub preload: Preload,
+    /// Who may read and write.
+    pub auth: Auth,
+    /// JSON Web Tokens (RFC 7519), with the provider `jwt`.
+    pub auth_jwt: AuthJwt,
+    /// A service that knows the users, with the provider `http`.
+    pub auth_http: AuthHttp,
+    /// A PostgreSQL database that knows the users, with the provider `sql`.
+    pub auth_sql: AuthSql,
+    /// Client certificates, with the provider `mtls`.
+    pub auth_mtls: AuthMtls,
 }
 
-/// One key, as every reader and printer of configuration sees it.
-pub(super) struct Key {
-    /// The name a person uses, such as `server.port`.
-    pub dotted: &'static str,
-    pub section: &'static str,
-    pub name: &'static str,
-    pub description: &'static [&'static str],
-    pub kind: Kind,
-    /// The value this key has in a configuration, as TOML.
-    pub show: fn(&Config) -> String,
-}
-
-impl Key {
-    /// The environment variable that sets this key.
-    pub fn variable(&self) -> String {
-        format!("FANAL_{}_{}", self.section, self.name).to_uppercase()
-    }
-}
-
-/// All keys in the order of the example file.
-pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    SECTIONS.iter().flat_map(|section| section.keys)
-}
-
-/// The key with this dotted name.
-pub(super) fn find(dotted: &str) -> Option<&'static Key> {
-    all().find(|key| key.dotted == dotted)
-}
-
-/// Writes a struct with its defaults for each section, and the table that describes them.
-///
-/// A key reads `name: Type = default, kind;` below its description.
-macro_rules! sections {
-    ($(
-        $(#[doc = $section_doc:literal])+
-        $section:ident: $Section:ident {
-            $(
-                $(#[doc = $doc:literal])+
-                $(#[serde($($serde:tt)+)])?
-                $key:ident: $Type:ty = $default:expr, $kind:expr;
-            )+
-        }
-    )+) => {
-        /// The whole configuration, one field per section.
-        #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        pub struct Config {
-            $( $(#[doc = $section_doc])+ pub $section: $Section, )+
-        }
-
-        $(
-            $(#[doc = $section_doc])+
-            #[derive(Clone, Debug, PartialEq, Deserialize)]
-            #[serde(deny_unknown_fields, default)]
-            pub struct $Section {
-                $( $(#[doc = $doc])+ $(#[serde($($serde)+)])? pub $key: $Type, )+
-            }
-
-            impl Default for $Section {
-                fn default() -> Self {
-                    Self { $( $key: $default, )+ }
-                }
-            }
-        )+
-
-        pub(super) static SECTIONS: &[Section] = &[$(
-            Section {
-                name: stringify!($section),
-                description: &[$($section_doc),+],
-                keys: &[$(
-                    Key {
-                        dotted: concat!(stringify!($section), ".", stringify!($key)),
-                        section: stringify!($section),
-                        name: stringify!($key),
-                        description: &[$($doc),+],
-                        kind: $kind,
-                        show: |config| config.$section.$key.show(),
-                    },
-                )+],
-            },
-        )+];
-    };
-}
-
-sections! {
+key_sections! {
     /// Where the server listens and who may connect.
     server: Server {
         /// The address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 or :: for all.
@@ -423,25 +389,6 @@ sections! {
         /// by LINK. What is there keeps its value. `{user}` stands for each of the users below.
         resources: Vec<Declared> = Vec::new(), Kind::Preload;
     }
-
-    /// Who may read and write.
-    auth: Auth {
-        /// `allow_all` lets everybody do everything, `allow_none` refuses every request, `users`
-        /// lets in the users listed below by name and token.
-        mode: AuthMode = AuthMode::AllowAll, Kind::Choice(&["allow_all", "allow_none", "users"]);
-
-        /// Permits `auth.mode = "allow_all"` on an address that other machines can reach.
-        insecure: bool = false, Kind::Flag;
-
-        /// How long the first request with good credentials may take before the connection is
-        /// closed with 1008; 0s for any time.
-        #[serde(deserialize_with = "duration")]
-        first_request_timeout: Duration = Duration::from_secs(60), time(Duration::ZERO, DAY);
-
-        /// The users, each with a name, a token, and `admin = true` if it may do everything; they
-        /// are given in the file only, where a token is safe from the process list.
-        users: Vec<User> = Vec::new(), Kind::Users;
-    }
 }
 
 impl Unix {
@@ -449,9 +396,4 @@ impl Unix {
     pub fn mode_bits(&self) -> u32 {
         super::kind::file_mode(&self.mode).unwrap_or(0o600)
     }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map_err(de::Error::custom)
 }

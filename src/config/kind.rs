@@ -42,10 +42,20 @@ pub(super) enum Kind {
     Mode,
     /// A log level, or several with the parts of the program they are for.
     LogFilter,
+    /// A list of some of a few words.
+    Words(&'static [&'static str]),
+    /// A list of texts that are not empty.
+    Texts,
+    /// A text that is not shown, or nothing.
+    Secret,
     /// The table of users, which is read and checked in `users.rs`.
     Users,
     /// What is there at the start, which is read and checked in `preload.rs`.
     Preload,
+    /// The table of rules, which is read and checked in `rules.rs`.
+    Rules,
+    /// The table of what users may have, which is read and checked in `limits.rs`.
+    Quotas,
 }
 
 /// How many of something.
@@ -84,12 +94,20 @@ pub(super) struct Fault {
 impl Kind {
     /// Whether a person writes a list for this key.
     fn is_list(&self) -> bool {
-        matches!(self, Self::Networks | Self::Routes | Self::Origins | Self::Patterns)
+        matches!(
+            self,
+            Self::Networks
+                | Self::Routes
+                | Self::Origins
+                | Self::Patterns
+                | Self::Words(_)
+                | Self::Texts
+        )
     }
 
     /// Whether it is written in blocks, which only a file has.
     pub fn is_blocks(&self) -> bool {
-        matches!(self, Self::Users | Self::Preload)
+        matches!(self, Self::Users | Self::Preload | Self::Rules | Self::Quotas)
     }
 
     /// What is expected, to be read after the word "expected".
@@ -136,6 +154,14 @@ impl Kind {
             Self::Preload => {
                 "one block that starts with [[preload.resources]] for each resource".to_owned()
             }
+            Self::Words(words) => {
+                let quoted: Vec<String> = words.iter().map(|word| show::quote(word)).collect();
+                format!("a list of some of {}", quoted.join(", "))
+            }
+            Self::Texts => "a list of texts that are not empty".to_owned(),
+            Self::Secret => "a text in quotes, which is never shown".to_owned(),
+            Self::Rules => "one block that starts with [[auth.rules]] for each rule".to_owned(),
+            Self::Quotas => "one block that starts with [[auth.limits]] for each group".to_owned(),
         }
     }
 
@@ -202,7 +228,11 @@ impl Kind {
     }
 
     fn fault(&self, item: Option<usize>, raw: &Raw) -> Fault {
-        Fault { item, found: show::shorten(&raw.show()), expected: self.expected() }
+        let found = match self {
+            Self::Secret => show::HIDDEN.to_owned(),
+            _ => show::shorten(&raw.show()),
+        };
+        Fault { item, found, expected: self.expected() }
     }
 
     /// Whether a text, or one item of a list, is what this key wants.
@@ -217,10 +247,13 @@ impl Kind {
             Self::Origins => is_origin(text),
             Self::Patterns => is_pattern(text),
             Self::Path => !text.is_empty() && !text.contains('\0'),
-            Self::OptionalPath | Self::Text => !text.contains('\0'),
+            Self::Words(words) => words.contains(&text),
+            Self::Texts => !text.is_empty() && !text.contains('\0'),
+            Self::OptionalPath | Self::Text | Self::Secret => !text.contains('\0'),
             Self::Mode => file_mode(text).is_some(),
             Self::LogFilter => is_log_filter(text),
-            Self::Flag | Self::Number { .. } | Self::Users | Self::Preload => false,
+            Self::Flag | Self::Number { .. } => false,
+            Self::Users | Self::Preload | Self::Rules | Self::Quotas => false,
         }
     }
 
@@ -292,7 +325,7 @@ fn is_route(text: &str) -> bool {
 }
 
 /// Names separated by single slashes; stars are whole names.
-fn is_pattern(text: &str) -> bool {
+pub(super) fn is_pattern(text: &str) -> bool {
     let fits = |name: &str| ["*", "**"].contains(&name) || !name.contains('*');
     text.split('/').all(|name| !name.is_empty() && fits(name))
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use super::draft::Draft;
 use super::file::plain;
 use super::flags::ServerArgs;
-use super::keys::{self, Key};
 use super::kind::Raw;
 use super::problem::{About, Origin, Problem};
 use super::suggest;
+use super::table::{self, Key};
 
 const PREFIX: &str = "FANAL_";
 
@@ -27,7 +27,7 @@ pub(super) fn apply_environment(env: impl Iterator<Item = (String, String)>, dra
         if FOREIGN_VARIABLES.contains(&name.as_str()) {
             continue;
         }
-        if let Some(key) = keys::all().find(|key| key.variable() == name) {
+        if let Some(key) = table::all().find(|key| key.variable() == name) {
             let raw = key.kind.read(&value);
             offer(key, &raw, &Origin::Environment { name }, draft);
         } else {
@@ -48,7 +48,7 @@ pub(super) fn apply_flags(args: &ServerArgs, draft: &mut Draft) {
         ("--log-level", "log.level", &args.log_level),
     ];
     for (name, dotted, value) in flags {
-        if let (Some(key), Some(value)) = (keys::find(dotted), value) {
+        if let (Some(key), Some(value)) = (table::find(dotted), value) {
             offer(key, &key.kind.read(value), &Origin::Flag { name }, draft);
         }
     }
@@ -68,7 +68,7 @@ fn apply_setting(setting: &str, draft: &mut Draft) {
         return;
     };
     let (name, value) = (name.trim(), value.trim());
-    if let Some(key) = keys::find(name) {
+    if let Some(key) = table::find(name) {
         offer(key, &key.kind.read_toml(value), &origin, draft);
     } else {
         let sentence = format!("{}: {}", plain(name), suggest::for_key(name));

@@ -6,6 +6,8 @@
 //!
 //! Nothing here acts on the world: the only touch is reading the one file that [`load`] is told of.
 
+mod auth_keys;
+mod blocks;
 mod choices;
 mod draft;
 mod file;
@@ -13,26 +15,32 @@ mod flags;
 mod keys;
 mod kind;
 mod layers;
+mod limits;
 mod preload;
 mod problem;
 mod relations;
 mod render;
+mod rules;
 mod show;
 mod suggest;
+mod table;
 mod users;
 
 use std::path::PathBuf;
 
-pub use choices::{AuthMode, LogFormat, StoreEngine, StoreSync, User};
+pub use auth_keys::{Auth, AuthHttp, AuthJwt, AuthMtls, AuthSql};
+pub use choices::{AuthMode, AuthPreset, LogFormat, Secret, StoreEngine, StoreSync, User};
 pub use file::{DEFAULT_FILE, Source};
 pub use flags::ServerArgs;
 pub use keys::{
-    Admin, Auth, Config, Limits, Link, Log, Mailbox, Outbox, Preload, Resource, Server, Session,
+    Admin, Config, Limits, Link, Log, Mailbox, Outbox, Preload, Resource, Server, Session,
     Shutdown, Snapshot, Socket, Store, Stream, Tcp, Tls, Unix, Websocket,
 };
+pub use limits::LimitBlock;
 pub use preload::{Declared, DeclaredClass, USER_PLACEHOLDER};
 pub use problem::{Origin, Origins, Problem, Problems};
 pub use render::{example, print};
+pub use rules::RuleBlock;
 
 use draft::Draft;
 
@@ -80,7 +88,21 @@ pub fn resolve(
 
 /// The names of all keys in the order of the example file, such as `server.port`.
 pub fn key_names() -> impl Iterator<Item = &'static str> {
-    keys::all().map(|key| key.dotted)
+    table::all().map(|key| key.dotted)
+}
+
+/// The names of the keys in which two configurations differ. What is secret is compared too.
+pub fn changed_keys(one: &Config, other: &Config) -> Vec<&'static str> {
+    let secrets = [
+        ("auth.users", one.auth.users != other.auth.users),
+        ("auth_jwt.secret", one.auth_jwt.secret != other.auth_jwt.secret),
+        ("auth_http.token", one.auth_http.token != other.auth_http.token),
+        ("auth_sql.url", one.auth_sql.url != other.auth_sql.url),
+        ("auth_sql.password", one.auth_sql.password != other.auth_sql.password),
+    ];
+    let is_other = |key: &table::Key| (key.show)(one) != (key.show)(other);
+    let is_secret = |key: &table::Key| secrets.contains(&(key.dotted, true));
+    table::all().filter(|key| is_other(key) || is_secret(key)).map(|key| key.dotted).collect()
 }
 
 fn finish(

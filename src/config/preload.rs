@@ -6,9 +6,9 @@ use toml::{Spanned, Table, Value};
 
 use super::draft::Draft;
 use super::file::{Source, plain};
-use super::keys::Key;
 use super::kind::Raw;
 use super::problem::Origin;
+use super::table::Key;
 use super::{show, suggest};
 
 /// What stands for the name of each user in turn.

@@ -5,11 +5,13 @@ use std::fmt::Write;
 
 use super::Loaded;
 use super::choices::User;
-use super::keys::{Config, Key, SECTIONS};
+use super::keys::Config;
 use super::kind::Kind;
+use super::limits::LimitBlock;
 use super::preload::Declared;
 use super::problem::Origin;
-use super::show::{HIDDEN, Show, quote};
+use super::rules::RuleBlock;
+use super::table::{Key, sections};
 
 /// Beyond this width a value does not push the comments of its neighbours to the right.
 const ALIGNED_WIDTH_MAX: usize = 48;
@@ -41,7 +43,39 @@ const EXAMPLE_USERS: &str = "\
 #
 #     [[auth.users]]
 #     name = \"bob\"
-#     token = \"another long random secret\"
+#     token_sha256 = \"2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae\"
+#     roles = [\"student\"]
+#     expires = \"2027-03-31T23:59:59Z\"
+";
+
+const EXAMPLE_RULES: &str = "\
+#     [[auth.rules]]
+#     name = \"students see all models\"
+#     roles = [\"student\"]
+#     allow = [\"READ\", \"LIST\"]
+#     paths = [\"user/*/model\", \"live\"]
+#
+#     [[auth.rules]]
+#     roles = [\"student\"]
+#     allow = [\"WRITE\"]
+#     paths = [\"user/{user}/*\"]
+#
+#     [[auth.rules]]
+#     users = [\"mallory\"]
+#     deny = [\"ADMIN\"]
+#     paths = [\"**\"]
+";
+
+const EXAMPLE_LIMITS: &str = "\
+#     [[auth.limits]]
+#     roles = [\"student\"]
+#     connections = 10
+#     streams = 100
+#     requests_per_second = 200
+#     bytes_per_second = 1000000
+#     resources = 20
+#     value_bytes = 4096
+#     message_bytes = 8192
 ";
 
 const EXAMPLE_PRELOAD: &str = "\
@@ -66,7 +100,7 @@ const EXAMPLE_PRELOAD: &str = "\
 pub fn example() -> String {
     let defaults = Config::default();
     let mut text = EXAMPLE_HEAD.to_owned();
-    for section in SECTIONS {
+    for section in sections() {
         text.push('\n');
         push_comment(&mut text, section.description);
         let _ = writeln!(text, "[{}]", section.name);
@@ -76,6 +110,8 @@ pub fn example() -> String {
             let blocks = match key.kind {
                 Kind::Users => Some(EXAMPLE_USERS),
                 Kind::Preload => Some(EXAMPLE_PRELOAD),
+                Kind::Rules => Some(EXAMPLE_RULES),
+                Kind::Quotas => Some(EXAMPLE_LIMITS),
                 _ => None,
             };
             if let Some(blocks) = blocks {
@@ -92,7 +128,7 @@ pub fn example() -> String {
 /// The values in effect as TOML, each with its origin in a comment; tokens are hidden.
 pub fn print(loaded: &Loaded, colour: bool) -> String {
     let mut text = String::new();
-    for section in SECTIONS {
+    for section in sections() {
         if !text.is_empty() {
             text.push('\n');
         }
@@ -125,15 +161,10 @@ fn push_blocks(text: &mut String, key: &Key, loaded: &Loaded, colour: bool) {
 
 /// The fields of each block of a key that is written in blocks.
 fn blocks(key: &Key, config: &Config) -> Vec<Vec<String>> {
-    let user = |user: &User| {
-        vec![
-            format!("name = {}", user.name.show()),
-            format!("token = {}", quote(HIDDEN)),
-            format!("admin = {}", user.admin),
-        ]
-    };
     match key.kind {
-        Kind::Users => config.auth.users.iter().map(user).collect(),
+        Kind::Users => config.auth.users.iter().map(User::fields).collect(),
+        Kind::Rules => config.auth.rules.iter().map(RuleBlock::fields).collect(),
+        Kind::Quotas => config.auth.limits.iter().map(LimitBlock::fields).collect(),
         Kind::Preload => config.preload.resources.iter().map(Declared::fields).collect(),
         _ => Vec::new(),
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::choices::{AuthMode, LogFormat, StoreEngine, StoreSync, User};
+use super::choices::{AuthMode, AuthPreset, LogFormat, Secret, StoreEngine, StoreSync, User};
 
 /// What stands in the place of a token wherever configuration is shown.
 pub(super) const HIDDEN: &str = "***";
@@ -165,9 +165,23 @@ impl Show for AuthMode {
     }
 }
 
+impl Show for AuthPreset {
+    fn show(&self) -> String {
+        quote(match self {
+            Self::Lighthouse => "lighthouse",
+            Self::None => "none",
+        })
+    }
+}
+
+impl Show for Secret {
+    fn show(&self) -> String {
+        quote(if self.reveal().is_empty() { "" } else { HIDDEN })
+    }
+}
+
 impl Show for User {
     fn show(&self) -> String {
-        let (name, token) = (quote(&self.name), quote(HIDDEN));
-        format!("{{ name = {name}, token = {token}, admin = {} }}", self.admin)
+        format!("{{ {} }}", self.fields().join(", "))
     }
 }

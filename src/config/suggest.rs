@@ -1,6 +1,6 @@
 //! What somebody meant who wrote a name that does not exist.
 
-use super::keys::{self, Key, SECTIONS};
+use super::table::{self, Key, sections};
 
 const SIMILARITY_MIN: f64 = 0.6;
 
@@ -20,7 +20,7 @@ pub(super) fn for_section(unknown: &str) -> String {
     if similarity(unknown, "users") >= SIMILARITY_MIN {
         return "unknown section, did you mean [[auth.users]]?".to_owned();
     }
-    match nearest(unknown, SECTIONS.iter().map(|section| section.name)) {
+    match nearest(unknown, sections().map(|section| section.name)) {
         Some(section) => format!("unknown section, did you mean [{section}]?"),
         None => format!("unknown section, known are {}", section_names()),
     }
@@ -36,8 +36,7 @@ pub(super) fn for_field(unknown: &str, known: &[&str]) -> String {
 
 /// What to say about an unknown environment variable, given without the prefix and in lower case.
 pub(super) fn for_variable(unknown: &str) -> String {
-    let nearest = SECTIONS
-        .iter()
+    let nearest = sections()
         .find_map(|section| {
             unknown.strip_prefix(section.name)?.strip_prefix('_').map(|key| (section, key))
         })
@@ -55,7 +54,7 @@ pub(super) fn for_variable(unknown: &str) -> String {
 
 fn known_near(unknown: &str) -> String {
     let section = unknown.split_once('.').map_or("", |(section, _)| section);
-    match SECTIONS.iter().find(|known| known.name == section) {
+    match sections().find(|known| known.name == section) {
         Some(section) => {
             let names: Vec<&str> = section.keys.iter().map(|key| key.name).collect();
             format!("known in [{}] are {}", section.name, names.join(", "))
@@ -65,12 +64,12 @@ fn known_near(unknown: &str) -> String {
 }
 
 fn section_names() -> String {
-    let names: Vec<String> = SECTIONS.iter().map(|section| format!("[{}]", section.name)).collect();
+    let names: Vec<String> = sections().map(|section| format!("[{}]", section.name)).collect();
     names.join(", ")
 }
 
 fn nearest_key(unknown: &str) -> Option<&'static Key> {
-    let scored = keys::all().map(|key| (key_similarity(unknown, key), key));
+    let scored = table::all().map(|key| (key_similarity(unknown, key), key));
     best(scored)
 }
 

@@ -5,14 +5,21 @@ use std::collections::HashMap;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
+use super::blocks::{is_name, texts};
+use super::choices::User;
 use super::draft::Draft;
 use super::file::{Source, plain};
-use super::keys::Key;
 use super::kind::Raw;
 use super::problem::Origin;
-use super::{show, suggest};
+use super::show::{self, Show};
+use super::suggest;
+use super::table::Key;
 
-const FIELDS: &[&str] = &["name", "token", "admin"];
+const FIELDS: &[&str] =
+    &["name", "token", "token_sha256", "password_argon2", "roles", "expires", "admin"];
+
+/// The fields of which a user needs exactly one.
+const PROOFS: &[&str] = &["token", "token_sha256", "password_argon2"];
 
 /// Checks the users and takes them if all are good.
 pub(super) fn apply(
@@ -61,6 +68,10 @@ impl Reader<'_> {
             let checked = match name {
                 "name" => self.name(value, &place),
                 "token" => self.token(value, &place),
+                "token_sha256" => self.hash(value, &place),
+                "password_argon2" => self.password(value, &place),
+                "roles" => self.roles(value, &place),
+                "expires" => self.expires(value, &place),
                 "admin" => self.admin(value, &place),
                 unknown => {
                     let sentence = suggest::for_field(unknown, FIELDS);
@@ -72,9 +83,16 @@ impl Reader<'_> {
                 user.insert(name.to_owned(), value);
             }
         }
-        for needed in ["name", "token"] {
-            if !fields.keys().any(|field| field.get_ref() == needed) {
-                self.reject(origin, "", &format!(": this user has no {needed}, which each needs"));
+        let has = |name: &str| fields.keys().any(|field| field.get_ref() == name);
+        if !has("name") {
+            self.reject(origin, "", ": this user has no name, which each needs");
+        }
+        match PROOFS.iter().filter(|name| has(name)).count() {
+            0 => self.reject(origin, "", ": this user has no token, which each needs"),
+            1 => {}
+            _ => {
+                let rest = ": expected one of token, token_sha256 and password_argon2";
+                self.reject(origin, "", rest);
             }
         }
         Value::Table(user)
@@ -110,6 +128,50 @@ impl Reader<'_> {
         None
     }
 
+    fn hash(&mut self, value: &DeValue<'_>, place: &Origin) -> Option<Value> {
+        let hash = value.as_str().filter(|text| is_sha256(text));
+        if hash.is_none() {
+            let rest = format!(" = {}: expected 64 hexadecimal digits", show::HIDDEN);
+            self.reject(place, ".token_sha256", &rest);
+        }
+        hash.map(|text| Value::String(text.to_ascii_lowercase()))
+    }
+
+    fn password(&mut self, value: &DeValue<'_>, place: &Origin) -> Option<Value> {
+        let hash = value.as_str().filter(|text| text.starts_with("$argon2"));
+        if hash.is_none() {
+            let rest = format!(" = {}: expected a hash as in $argon2id$v=19$...", show::HIDDEN);
+            self.reject(place, ".password_argon2", &rest);
+        }
+        hash.map(|text| Value::String(text.to_owned()))
+    }
+
+    fn roles(&mut self, value: &DeValue<'_>, place: &Origin) -> Option<Value> {
+        let raw = Raw::from(value);
+        let roles = texts(&raw, is_name);
+        if roles.is_none() {
+            let found = show::shorten(&raw.show());
+            let rest = format!(" = {found}: expected a list of one or more roles");
+            self.reject(place, ".roles", &rest);
+        }
+        roles
+    }
+
+    fn expires(&mut self, value: &DeValue<'_>, place: &Origin) -> Option<Value> {
+        let text = match value {
+            // TOML has times of its own, written the same way.
+            DeValue::Datetime(time) => time.to_string(),
+            value => value.as_str().unwrap_or_default().to_owned(),
+        };
+        if humantime::parse_rfc3339(&text).is_ok() {
+            return Some(Value::String(text));
+        }
+        let found = show::shorten(&Raw::from(value).show());
+        let rest = format!(" = {found}: expected a time such as \"2027-03-31T23:59:59Z\"");
+        self.reject(place, ".expires", &rest);
+        None
+    }
+
     fn admin(&mut self, value: &DeValue<'_>, place: &Origin) -> Option<Value> {
         if let Some(admin) = value.as_bool() {
             return Some(Value::Boolean(admin));
@@ -122,5 +184,35 @@ impl Reader<'_> {
     fn reject(&mut self, place: &Origin, field: &str, rest: &str) {
         self.faulty = true;
         self.draft.reject(self.key, place, format!("{}{field}{rest}", self.key.dotted));
+    }
+}
+
+/// Whether a text is a SHA-256 in hexadecimal.
+pub(super) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+impl User {
+    /// Its fields as `name = value` in TOML, without what is secret.
+    pub(super) fn fields(&self) -> Vec<String> {
+        let hidden = show::quote(show::HIDDEN);
+        let mut fields = vec![format!("name = {}", self.name.show())];
+        for (name, proof) in [
+            ("token", &self.token),
+            ("token_sha256", &self.token_sha256),
+            ("password_argon2", &self.password_argon2),
+        ] {
+            if !proof.is_empty() {
+                fields.push(format!("{name} = {hidden}"));
+            }
+        }
+        if !self.roles.is_empty() {
+            fields.push(format!("roles = {}", self.roles.show()));
+        }
+        if !self.expires.is_empty() {
+            fields.push(format!("expires = {}", self.expires.show()));
+        }
+        fields.push(format!("admin = {}", self.admin));
+        fields
     }
 }

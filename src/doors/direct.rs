@@ -14,7 +14,7 @@ use actix_codec::Framed;
 use actix_http::body::{BodySize, MessageBody};
 use actix_http::h1::{Codec, ExpectHandler, H1Service, Message};
 use actix_http::ws::handshake_response;
-use actix_http::{HttpService, Request, Response};
+use actix_http::{Extensions, HttpService, Request, Response};
 use actix_server::ServerBuilder;
 use actix_service::boxed::{self, BoxServiceFactory};
 use actix_service::{fn_service, map_config};
@@ -27,6 +27,7 @@ use actix_web::{App, HttpResponse, web};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use super::certificate::{self, Certified};
 use super::connection::Connection;
 use super::frames::Frames;
 use super::handshake::{admit, is_route};
@@ -53,12 +54,16 @@ pub fn serve(
     match tls {
         None => server.listen("direct", listener, move || {
             let settings = Arc::clone(&door.settings);
-            http(&door, address, move |io: &TcpStream| socket::prepare(io, &settings)).tcp()
+            http(&door, address, move |io: &TcpStream, _| socket::prepare(io, &settings)).tcp()
         }),
         Some(tls) => server.listen("direct with TLS", listener, move || {
             let settings = Arc::clone(&door.settings);
-            http(&door, address, move |io: &TlsStream<TcpStream>| {
-                socket::prepare(io.get_ref().0, &settings);
+            http(&door, address, move |io: &TlsStream<TcpStream>, data| {
+                let (socket, tls) = io.get_ref();
+                socket::prepare(socket, &settings);
+                if let Some(certified) = certificate::of(tls) {
+                    data.insert(certified);
+                }
             })
             .rustls_0_23(tls.clone())
         }),
@@ -71,7 +76,7 @@ type Upgrades<T> = BoxServiceFactory<(), (Request, Framed<T, Codec>), (), actix_
 fn http<T: Transport>(
     door: &Arc<Door>,
     address: SocketAddr,
-    prepare: impl Fn(&T) + 'static,
+    prepare: impl Fn(&T, &mut Extensions) + 'static,
 ) -> H1Service<T, Pages, BoxBody, ExpectHandler, Upgrades<T>> {
     let data = web::Data::from(Arc::clone(door));
     let application = App::new().app_data(data).default_service(web::to(pages::answer));
@@ -88,7 +93,7 @@ fn http<T: Transport>(
         .client_request_timeout(REQUEST_TIMEOUT)
         .client_disconnect_timeout(Duration::ZERO)
         .local_addr(address)
-        .on_connect_ext(move |io, _| prepare(io))
+        .on_connect_ext(move |io, data| prepare(io, data))
         .upgrade(boxed::factory(upgrades))
         .h1(boxed::factory(application))
 }
@@ -98,7 +103,8 @@ async fn upgrade<T: Transport>(door: Arc<Door>, request: Request, mut framed: Fr
     if !is_route(&door, request.path()) {
         return refuse(framed, pages::no_such_path(&door.settings)).await;
     }
-    let (session, admission) = match admit(&door, request.head()) {
+    let certified = request.conn_data::<Certified>();
+    let (session, admission) = match admit(&door, request.head(), certified) {
         Ok(admitted) => admitted,
         Err(refused) => return refuse(framed, refused.response()).await,
     };

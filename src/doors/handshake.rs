@@ -7,6 +7,8 @@ use actix_web::http::{Method, StatusCode, header};
 use fanal_actors::Session;
 
 use super::admission::{Admission, Turned};
+use super::certificate::Certified;
+use super::credentials::{self, peer};
 use super::origin::{client_address, is_allowed};
 use super::{Door, EVERY_PATH};
 
@@ -57,11 +59,16 @@ pub fn is_route(door: &Door, path: &str) -> bool {
     door.settings.routes.iter().any(|route| route == path || route == EVERY_PATH)
 }
 
-/// Opens a session for a request that is a good upgrade and passes every bound.
+/// Opens a session for a request that is a good upgrade and passes every bound. `certified` is whom
+/// the certificate of the client names, if it has one.
 ///
 /// # Errors
 /// What to answer instead.
-pub fn admit(door: &Door, head: &RequestHead) -> Result<(Session, Admission), Refused> {
+pub fn admit(
+    door: &Door,
+    head: &RequestHead,
+    certified: Option<&Certified>,
+) -> Result<(Session, Admission), Refused> {
     judge(head)?;
     if !is_allowed(head, &door.settings) {
         let text = "this Origin may not connect (server.allowed_origins)\n";
@@ -69,7 +76,8 @@ pub fn admit(door: &Door, head: &RequestHead) -> Result<(Session, Admission), Re
     }
     let (address, from) = client_address(head, &door.settings);
     let admission = door.gate.admit(door.broker.counters(), address, from)?;
-    let session = door.broker.open_session(door.gate.throttle()).ok_or_else(|| {
+    let peer = peer(address, credentials::of(head, &door.settings, certified));
+    let session = door.broker.open_session(peer, door.gate.throttle()).ok_or_else(|| {
         let text = "there are as many connections as there may be (server.connections_max)\n";
         Refused::new(StatusCode::SERVICE_UNAVAILABLE, text)
     })?;

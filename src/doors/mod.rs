@@ -8,8 +8,10 @@
 mod admission;
 #[doc(hidden)]
 pub mod bench_support;
+mod certificate;
 pub mod close;
 mod connection;
+mod credentials;
 mod direct;
 mod embedded;
 mod frames;
@@ -56,6 +58,8 @@ pub struct DoorSettings {
     pub allowed_origins: Vec<String>,
     /// Peers whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The cookie with a token; empty for none.
+    pub cookie: String,
     /// Connections of one address; 0 for any number.
     pub connections_per_address_max: usize,
     /// New connections in a second; 0 for any number.

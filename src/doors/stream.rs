@@ -16,6 +16,7 @@ use actix_web::rt::time::timeout;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::connection::Connection;
+use super::credentials::peer;
 use super::messages::Messages;
 use super::transport::Transport;
 use super::{Door, socket};
@@ -79,7 +80,7 @@ async fn enter<T: Transport>(door: &Arc<Door>, io: T, address: Option<IpAddr>, f
         Ok(admission) => admission,
         Err(turned) => return refuse(io, turned.0).await,
     };
-    let Some(session) = door.broker.open_session(door.gate.throttle()) else {
+    let Some(session) = door.broker.open_session(peer(address, None), door.gate.throttle()) else {
         let text = "there are as many connections as there may be (server.connections_max)";
         return refuse(io, text).await;
     };

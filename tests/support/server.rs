@@ -28,6 +28,8 @@ const DEFAULTS: &[(&str, &str)] = &[
 /// A running server. Ends with the test.
 pub struct Server {
     folder: TempDir,
+    /// Variables of its environment beside those of the test.
+    environment: Vec<(String, String)>,
     running: Option<Running>,
 }
 
@@ -54,9 +56,14 @@ impl Server {
     /// Writes the configuration without starting anything, for `start_again` or `run_to_end`.
     pub fn prepare(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let server = Server { folder, running: None };
+        let server = Server { folder, environment: Vec::new(), running: None };
         server.configure(settings);
         server
+    }
+
+    /// Sets a variable of the environment, from the next start on.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Replaces the settings. They take effect at the next start.
@@ -303,6 +310,7 @@ impl Server {
                 command.env_remove(name);
             }
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("the server binary can be started");
         let output = Arc::new(Output::default());

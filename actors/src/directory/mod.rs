@@ -5,18 +5,20 @@
 //! thread, from a clone of the tree that costs nothing, so that a long one holds up other listings
 //! only.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
 
+use crate::access::{Allowance, Counted, View};
 use crate::guard::guarded;
 use crate::ports::{Change, ChangeKind};
 use crate::protocol::{Class, Path, Refusal, Rnum, Value};
 use crate::resource::{Busy, Entry};
 use crate::settings::Sync;
 use crate::shared::{Shared, Structure};
-use crate::state::{Ack, AckGuard, Link, Reply, Responder, Tree};
+use crate::state::{Ack, AckGuard, Found, Link, Reply, Responder, Tree};
 use crate::supervisor::{Append, Supervisor};
 use crate::verbs::link::Linked;
 use crate::verbs::{Structural, create, delete, link, list, mkdir, post, unlink};
@@ -29,6 +31,14 @@ pub struct Directory {
     sent: u64,
     /// The thread that writes listings.
     lister: ArbiterHandle,
+    /// Resources by number whose makers may have a bounded number of them.
+    counted: HashMap<u64, Counted>,
+}
+
+/// What a request to make a resource says beside its path and value.
+struct Made {
+    class: Option<Class>,
+    maker: Option<Arc<Allowance>>,
 }
 
 /// A structural request of a session. A session has at most one in flight.
@@ -44,16 +54,22 @@ pub struct Task {
 impl Directory {
     /// Over this structure, journaling through this supervisor, listing on this thread.
     pub fn new(shared: Arc<Shared>, supervisor: Addr<Supervisor>, lister: ArbiterHandle) -> Self {
-        Directory { shared, supervisor, sent: 0, lister }
+        Directory { shared, supervisor, sent: 0, lister, counted: HashMap::new() }
     }
 
     fn carry_out(&mut self, structural: Structural, responder: Responder) {
         match structural {
-            Structural::Post { path, value, class } => self.post(path, value, class, responder),
-            Structural::Create { path, class } => self.create(path, class, responder),
+            Structural::Post { path, value, class, maker } => {
+                self.post(path, value, Made { class, maker }, responder);
+            }
+            Structural::Create { path, class, maker } => {
+                self.create(path, Made { class, maker }, responder);
+            }
             Structural::Mkdir { path } => self.mkdir(path, responder),
             Structural::Delete { path } => self.delete(path, responder),
-            Structural::List { path, non_recursive } => self.list(path, non_recursive, responder),
+            Structural::List { path, non_recursive, view } => {
+                self.list(path, non_recursive, view, responder);
+            }
             Structural::Link { destination, source } => self.link(destination, source, responder),
             Structural::Unlink { destination, source } => {
                 self.unlink(destination, source, responder);
@@ -125,9 +141,9 @@ impl Directory {
     }
 
     fn make(
-        &self,
+        &mut self,
         path: Path,
-        class: Option<Class>,
+        Made { class, maker }: Made,
         value: &Value,
         apply: impl FnOnce(
             &mut Tree<Arc<Entry>>,
@@ -137,7 +153,16 @@ impl Directory {
         ) -> Result<(), Refusal>,
     ) -> Result<((), Change), Refusal> {
         let nodes_max = self.shared.settings.nodes_max;
-        self.change(|structure| {
+        let mut counted = None;
+        let outcome = self.change(|structure| {
+            if let Some(maker) = &maker {
+                counted = maker.make();
+                // What cannot be made for another reason is refused for that.
+                if counted.is_none() && matches!(structure.tree.find(path.names()), Found::Missing)
+                {
+                    return Err(self.too_many_made(maker));
+                }
+            }
             let mut made = None;
             let mut make = || {
                 let (entry, saved) = self.new_entry(&path, class, value)?;
@@ -146,11 +171,22 @@ impl Directory {
             };
             apply(&mut structure.tree, &path, nodes_max, &mut make)?;
             let (number, value) = made.unwrap_or_else(|| (0, Value::nil()));
-            Ok(((), ChangeKind::CreateResource { path, number, class, value }))
+            Ok((number, ChangeKind::CreateResource { path, number, class, value }))
+        });
+        outcome.map(|(number, change)| {
+            self.counted.extend(counted.map(|counted| (number, counted)));
+            ((), change)
         })
     }
 
-    fn post(&mut self, path: Path, value: Value, class: Option<Class>, responder: Responder) {
+    fn too_many_made(&self, maker: &Allowance) -> Refusal {
+        self.shared.counters.quota_resources.add(1);
+        let max = maker.allowed.resources_max;
+        let text = format!("this user has made {max} resources, and may have no more");
+        Refusal::new(Rnum::TooManyRequests, text)
+    }
+
+    fn post(&mut self, path: Path, value: Value, made: Made, responder: Responder) {
         if let Some(entry) = self.shared.resource(&path) {
             // Another session made it between the look of this one and now.
             let outcome = entry.put_in_place(&self.shared, value, responder);
@@ -162,15 +198,15 @@ impl Directory {
             }
             return;
         }
-        let outcome = self.make(path, class, &value, |tree, path, nodes_max, make| {
+        let outcome = self.make(path, made, &value, |tree, path, nodes_max, make| {
             post::apply(tree, path, nodes_max, make)
         });
         self.conclude(outcome, responder, Reply::of(Rnum::Created));
     }
 
-    fn create(&mut self, path: Path, class: Option<Class>, responder: Responder) {
+    fn create(&mut self, path: Path, made: Made, responder: Responder) {
         let value = Value::nil();
-        let outcome = self.make(path, class, &value, |tree, path, nodes_max, make| {
+        let outcome = self.make(path, made, &value, |tree, path, nodes_max, make| {
             create::apply(tree, path, nodes_max, make)
         });
         self.conclude(outcome, responder, Reply::of(Rnum::Created));
@@ -209,19 +245,20 @@ impl Directory {
         }
         let ack = AckGuard::new(responder, lost());
         for entry in entries {
+            self.counted.remove(&entry.number());
             entry.end(&self.shared, Some(Arc::clone(&ack)));
         }
         self.journal(change, ack, Reply::of(Rnum::Ok));
     }
 
-    fn list(&self, path: Path, non_recursive: bool, responder: Responder) {
+    fn list(&self, path: Path, non_recursive: bool, view: Option<View>, responder: Responder) {
         let tree = self.shared.structure.read().tree.clone();
         let bytes_max = self.shared.settings.list_bytes_max;
         let shared = Arc::clone(&self.shared);
         // If the thread is gone, the responder answers 500 as it is dropped.
         let _sent = self.lister.spawn_fn(move || {
             guarded(&shared.counters, "lister", || {
-                match list::apply(&tree, &path, non_recursive, bytes_max) {
+                match list::apply(&tree, &path, non_recursive, view.as_ref(), bytes_max) {
                     Ok(listing) => responder.answer(Reply::value(listing)),
                     Err(refusal) => responder.answer(refusal),
                 }

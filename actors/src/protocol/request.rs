@@ -22,6 +22,15 @@ pub struct AuthFields<'m> {
     pub user: &'m str,
     /// The entry TOKEN, empty if absent. A secret: it must not reach a log.
     pub token: &'m str,
+    /// The entry JWT, a JSON Web Token (RFC 7519), empty if absent. A secret.
+    pub jwt: &'m str,
+}
+
+impl AuthFields<'_> {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.user.is_empty() && self.token.is_empty() && self.jwt.is_empty()
+    }
 }
 
 /// Decodes VERB. A string that is no verb gives `None`, which is answered 405.
@@ -101,7 +110,7 @@ fn check_name<'m>(name: &'m [u8], limits: &Limits) -> Result<&'m str, Refusal> {
 /// Decodes AUTH. Absent is the same as empty; the policy decides whether that is enough.
 ///
 /// # Errors
-/// If it is no map with string keys, or USER or TOKEN is no UTF-8 string, or it is too long.
+/// If it is no map with string keys, or USER, TOKEN or JWT is no UTF-8 string, or it is too long.
 pub fn decode_auth<'m>(
     field: Option<&'m [u8]>,
     limits: &Limits,
@@ -114,7 +123,7 @@ pub fn decode_auth<'m>(
             limits.auth_bytes_max
         )));
     }
-    let wrong = || bad("AUTH is a map from strings to strings, with USER and TOKEN");
+    let wrong = || bad("AUTH is a map from strings to strings, with USER and TOKEN, or JWT");
     let mut cursor = Cursor::new(field);
     let Ok(Head::Map(entries)) = cursor.head() else { return Err(wrong()) };
     for _ in 0..entries {
@@ -122,6 +131,7 @@ pub fn decode_auth<'m>(
         let target = match key {
             b"USER" => &mut fields.user,
             b"TOKEN" => &mut fields.token,
+            b"JWT" => &mut fields.jwt,
             _ => {
                 // The splitter has walked these bytes with the configured limit already.
                 cursor.skip(usize::MAX).map_err(|_| wrong())?;

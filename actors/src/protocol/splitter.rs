@@ -77,6 +77,11 @@ impl<'m> SplitRequest<'m> {
         self.reid.unwrap_or(NO_REID)
     }
 
+    /// Bytes of PAYL as it is encoded; 0 if it is absent.
+    pub fn payload_bytes(&self) -> usize {
+        self.payload.map_or(0, <[u8]>::len)
+    }
+
     fn field(&mut self, key: &[u8]) -> Option<&mut Option<&'m [u8]>> {
         Some(match key {
             b"REID" => &mut self.reid,

@@ -44,6 +44,11 @@ impl Verb {
         Verb::Unlink,
     ];
 
+    /// Whether it changes a value, the tree or the links.
+    pub fn is_writing(self) -> bool {
+        !matches!(self, Verb::Get | Verb::List | Verb::Stream | Verb::Stop)
+    }
+
     /// The verb that is written so, or `None`.
     pub fn from_name(name: &[u8]) -> Option<Verb> {
         Some(match name {

@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::access::Looked;
 use super::familiar::Familiar;
 use super::{Session, Stuck, WrongRequests};
-use crate::access::Identity;
+use crate::access::{Identity, View, is_special};
 use crate::directory::Task;
 use crate::protocol::{
-    NIL, Path, Refusal, Rnum, SplitRequest, Value, Verb, decode_auth, decode_class, decode_path,
-    decode_source, decode_verb, is_non_recursive, split,
+    NIL, Path, Refusal, Rnum, SplitRequest, Value, Verb, decode_class, decode_path, decode_source,
+    decode_verb, is_non_recursive, split,
 };
 use crate::resource::{Busy, Entry};
 use crate::state::{Reid, Responder};
@@ -23,14 +24,36 @@ use crate::verbs::{Data, Structural};
 const PATHS_MAX: usize = 256;
 const PATH_BYTES_KEPT: usize = 256;
 
-/// The request has to wait for others in flight.
+/// The request has to wait, for others in flight or until it is known who asks.
 pub(super) struct NotNow;
+
+/// Why a request does not go on.
+pub(super) enum Stop {
+    /// It is answered so.
+    Refuse(Refusal),
+    /// It is not known yet who asks.
+    Wait,
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Stop::Refuse(refusal)
+    }
+}
+
+/// Whether a request came within the bounds on requests per second. Asked once, however often the
+/// request is tried.
+#[derive(Clone, Copy)]
+pub(super) struct Admitted {
+    /// Within that of the connection.
+    pub connection: bool,
+    /// Within that of the user; `None` until it is known who that is.
+    pub user: Option<bool>,
+}
 
 /// What the session remembers so as not to decode it again for each request.
 #[derive(Default)]
 pub(super) struct Known {
-    /// The last AUTH that proved somebody; `None` until then.
-    auth: Option<KnownAuth>,
     /// The first path: most sessions have only one.
     first: Option<(Box<[u8]>, Place)>,
     /// More paths, by their encoded bytes.
@@ -40,16 +63,9 @@ pub(super) struct Known {
     )]
     more: Option<Box<HashMap<Box<[u8]>, Place>>>,
     /// The last request for a value.
-    familiar: Option<Box<Familiar>>,
+    pub(super) familiar: Option<Box<Familiar>>,
     /// Requests that were not like it, since one was.
     unfamiliar: u8,
-}
-
-/// An AUTH that proved somebody.
-struct KnownAuth {
-    /// As it came; `None` if it was absent.
-    field: Option<Box<[u8]>>,
-    identity: Arc<Identity>,
 }
 
 /// A path that was decoded, and the resource that was there. Nothing but its entry lives on of a
@@ -57,14 +73,15 @@ struct KnownAuth {
 struct Place {
     path: Path,
     entry: Arc<Entry>,
+    looked: Looked,
 }
 
 impl Known {
     /// The resource at a path that was seen before, if it is still there.
-    fn place(&self, field: &[u8]) -> Option<&Place> {
-        let place = match &self.first {
+    fn place(&mut self, field: &[u8]) -> Option<&mut Place> {
+        let place = match &mut self.first {
             Some((first, place)) if **first == *field => place,
-            _ => self.more.as_ref()?.get(field)?,
+            _ => self.more.as_mut()?.get_mut(field)?,
         };
         if place.entry.is_gone() { None } else { Some(place) }
     }
@@ -90,20 +107,17 @@ impl Known {
         self.unfamiliar = self.unfamiliar.wrapping_add(1);
         self.unfamiliar % 32 <= TRIES
     }
-
-    pub(super) fn is_proven(&self) -> bool {
-        self.auth.is_some()
-    }
-
-    pub(super) fn user(&self) -> Option<String> {
-        self.auth.as_ref().map(|known| known.identity.user.clone())
-    }
 }
 
 /// What a request is about, once it is known to be allowed.
 enum Subject {
     /// A resource that is there.
     Resource(Arc<Entry>),
+    /// One that is to be streamed, and where it is.
+    Streamed(Arc<Entry>, Path),
+    /// One that belongs to the broker itself and is to be written. Each time is told of, so that
+    /// no such request may become familiar.
+    Special(Arc<Entry>),
     /// Anything else, by its path.
     Path(Path),
 }
@@ -111,7 +125,7 @@ enum Subject {
 impl Session {
     /// Begins the request in a message: it is on its way, or answered, or has to wait.
     /// One that came too often is answered 429.
-    pub(super) fn begin(&mut self, message: &[u8], admitted: bool) -> Result<(), NotNow> {
+    pub(super) fn begin(&mut self, message: &[u8], admitted: &mut Admitted) -> Result<(), NotNow> {
         let held = self.barrier || self.through_links.is_some();
         if held || self.in_flight() >= self.shared.settings.requests_max {
             self.look();
@@ -124,9 +138,12 @@ impl Session {
             }
         }
         let depth_max = self.shared.settings.limits.payload_depth_max;
-        if admitted
+        if admitted.connection
+            && self.is_current()
             && let Some(familiar) = &self.known.familiar
             && let Some((verb, entry, request)) = familiar.recognise(message, depth_max)
+            && *admitted.user.get_or_insert_with(|| self.is_within_rate(message.len()))
+            && self.is_within_allowance(verb, request.payload_bytes(), message.len())
         {
             let subject = Subject::Resource(Arc::clone(entry));
             self.note_wrong(None);
@@ -144,14 +161,18 @@ impl Session {
                 return Ok(());
             }
         };
-        if !admitted {
+        if !admitted.connection {
             self.shared.counters.requests_throttled.add(1);
             let text = "too many requests in a second (session.requests_per_second_max)";
             let refusal = Refusal::new(Rnum::TooManyRequests, text);
             self.responder(request.reid_or_nil(), message.len()).answer(refusal);
             return Ok(());
         }
-        let checked = self.check(&request);
+        let checked = match self.check(&request, message.len(), admitted) {
+            Ok(checked) => Ok(checked),
+            Err(Stop::Refuse(refusal)) => Err(refusal),
+            Err(Stop::Wait) => return Err(NotNow),
+        };
         self.note_wrong(checked.as_ref().err());
         let outcome = checked.and_then(|(verb, subject)| {
             if let Subject::Resource(entry) = &subject
@@ -182,6 +203,8 @@ impl Session {
             None | Some(Rnum::NotFound) => {
                 WrongRequests { in_a_row: 0, row: self.wrong.row.wrapping_add(1) }
             }
+            // What came too often, or could not be judged, says nothing of what it was.
+            Some(Rnum::TooManyRequests | Rnum::ServiceUnavailable) => self.wrong,
             Some(_) => {
                 WrongRequests { in_a_row: self.wrong.in_a_row.saturating_add(1), ..self.wrong }
             }
@@ -196,58 +219,85 @@ impl Session {
     }
 
     /// Who asks, for what, and about what; refuses what is not allowed.
-    fn check(&mut self, request: &SplitRequest<'_>) -> Result<(Verb, Subject), Refusal> {
+    fn check(
+        &mut self,
+        request: &SplitRequest<'_>,
+        bytes: usize,
+        admitted: &mut Admitted,
+    ) -> Result<(Verb, Subject), Stop> {
+        self.is_current();
         self.identify(request.auth)?;
+        if !*admitted.user.get_or_insert_with(|| self.is_within_rate(bytes)) {
+            self.shared.counters.quota_rate.add(1);
+            let text = "this user asks for more in a second than it may";
+            return Err(Refusal::new(Rnum::TooManyRequests, text).into());
+        }
+        let (verb, subject) = self.subject(request)?;
+        self.check_allowance(verb, request.payload_bytes(), bytes)?;
+        Ok((verb, subject))
+    }
+
+    fn subject(&mut self, request: &SplitRequest<'_>) -> Result<(Verb, Subject), Refusal> {
         let verb = decode_verb(request.verb)?;
-        let policy = self.shared.policy;
-        let Some(KnownAuth { identity, .. }) = &self.known.auth else {
-            return Err(Refusal::silent(Rnum::Unauthorized));
-        };
         let Some(verb) = verb else {
-            let known = policy.may_hear_of_verbs(identity);
+            let hears = |who: &Arc<Identity>| self.who.policy().may_hear_of_verbs(who);
+            let known = self.who.identity().is_some_and(hears);
             let rnum = if known { Rnum::MethodNotAllowed } else { Rnum::Forbidden };
             return Err(Refusal::silent(rnum));
         };
         if let Some(field) = request.path
             && let Some(place) = self.known.place(field)
         {
-            return if !policy.allows(identity, verb, &place.path) {
-                Err(Refusal::silent(Rnum::Forbidden))
-            } else if verb.is_about_value() {
-                Ok((verb, Subject::Resource(Arc::clone(&place.entry))))
-            } else {
-                Ok((verb, Subject::Path(place.path.clone())))
-            };
+            self.who.renew(&mut place.looked, &place.path);
+            if !self.who.allows(place.looked, verb, &place.path) {
+                return Err(self.forbidden());
+            }
+            let (path, entry) = (place.path.clone(), Arc::clone(&place.entry));
+            let special = self.is_special_write(verb, &path);
+            if !verb.is_about_value() {
+                return Ok((verb, Subject::Path(path)));
+            }
+            if verb == Verb::Stream {
+                return Ok((verb, Subject::Streamed(entry, path)));
+            }
+            let subject = if special { Subject::Special } else { Subject::Resource };
+            return Ok((verb, subject(entry)));
         }
         let path = decode_path(request.path, &self.shared.settings.limits)?;
-        if !policy.allows(identity, verb, &path) {
-            return Err(Refusal::silent(Rnum::Forbidden));
+        let looked = self.who.look_up(&path);
+        if !self.who.allows(looked, verb, &path) {
+            return Err(self.forbidden());
         }
+        let special = self.is_special_write(verb, &path);
         match self.shared.resource(&path).filter(|_| verb.is_about_value()) {
             None => Ok((verb, Subject::Path(path))),
+            Some(entry) if verb == Verb::Stream => {
+                // It is asked for once, so that the path is not remembered.
+                Ok((verb, Subject::Streamed(entry, path)))
+            }
             Some(entry) => {
-                // A stream is asked for once.
-                if let Some(field) = request.path.filter(|field| field.len() <= PATH_BYTES_KEPT)
-                    && verb != Verb::Stream
-                {
-                    self.known.remember(field, Place { path, entry: Arc::clone(&entry) });
+                if let Some(field) = request.path.filter(|field| field.len() <= PATH_BYTES_KEPT) {
+                    self.known.remember(field, Place { path, entry: Arc::clone(&entry), looked });
                 }
-                Ok((verb, Subject::Resource(entry)))
+                let subject = if special { Subject::Special } else { Subject::Resource };
+                Ok((verb, subject(entry)))
             }
         }
     }
 
-    /// Makes sure that the known identity is that of AUTH.
-    fn identify(&mut self, auth: Option<&[u8]>) -> Result<(), Refusal> {
-        if self.known.auth.as_ref().is_some_and(|known| known.field.as_deref() == auth) {
-            return Ok(());
+    /// Whether a request that is allowed writes what belongs to the broker itself; if so, who keeps
+    /// to that is told.
+    fn is_special_write(&self, verb: Verb, path: &Path) -> bool {
+        let special = verb.is_writing() && is_special(path);
+        if special {
+            self.shared.access.note_special();
         }
-        let fields = decode_auth(auth, &self.shared.settings.limits)?;
-        let identity = self.shared.credentials.identify(&fields);
-        let identity = identity.ok_or_else(|| Refusal::silent(Rnum::Unauthorized))?;
-        self.known.familiar = None;
-        self.known.auth = Some(KnownAuth { field: auth.map(Box::from), identity });
-        Ok(())
+        special
+    }
+
+    fn forbidden(&self) -> Refusal {
+        self.shared.counters.requests_forbidden.add(1);
+        Refusal::silent(Rnum::Forbidden)
     }
 
     /// Sends a request that is allowed on its way, unless it has to wait for others.
@@ -260,7 +310,7 @@ impl Session {
     ) -> Result<Result<(), NotNow>, Refusal> {
         let reid = request.reid_or_nil();
         match subject {
-            Subject::Resource(entry) => {
+            Subject::Resource(entry) | Subject::Special(entry) => {
                 if self.through_links.is_some_and(|written| written != entry.number()) {
                     return Ok(Err(NotNow));
                 }
@@ -269,6 +319,15 @@ impl Session {
                     self.through_links = Some(entry.number());
                 }
                 let responder = self.responder(reid, bytes);
+                self.hand_over(Stuck::Resource { entry, request: Busy { data, responder } });
+            }
+            Subject::Streamed(entry, path) => {
+                if self.through_links.is_some_and(|written| written != entry.number()) {
+                    return Ok(Err(NotNow));
+                }
+                let data = self.data(verb, request)?;
+                let responder = self.responder(reid, bytes);
+                self.watch(&entry, path, responder.reid().clone());
                 self.hand_over(Stuck::Resource { entry, request: Busy { data, responder } });
             }
             Subject::Path(path) => {
@@ -313,7 +372,11 @@ impl Session {
     ) -> Result<impl FnOnce() -> Structural + use<'r>, Refusal> {
         let source = match verb {
             Verb::Link | Verb::Unlink => {
-                decode_source(request.payload, &self.shared.settings.limits)?
+                let source = decode_source(request.payload, &self.shared.settings.limits)?;
+                if verb == Verb::Link && !self.who.may_follow(&source) {
+                    return Err(self.forbidden());
+                }
+                source
             }
             Verb::Get | Verb::Put | Verb::Stream | Verb::Stop => {
                 return Err(Refusal::new(Rnum::NotFound, "there is no resource here"));
@@ -325,15 +388,27 @@ impl Session {
             _ => None,
         };
         let non_recursive = verb == Verb::List && is_non_recursive(request.meta);
+        let view = if verb == Verb::List { self.view(&path) } else { None };
+        let maker = self.who.allowance().cloned();
         Ok(move || match verb {
-            Verb::Create => Structural::Create { path, class },
+            Verb::Create => Structural::Create { path, class, maker },
             Verb::Mkdir => Structural::Mkdir { path },
             Verb::Delete => Structural::Delete { path },
-            Verb::List => Structural::List { path, non_recursive },
+            Verb::List => Structural::List { path, non_recursive, view },
             Verb::Link => Structural::Link { destination: path, source },
             Verb::Unlink => Structural::Unlink { destination: path, source },
-            _ => Structural::Post { path, value: value_of(request), class },
+            _ => Structural::Post { path, value: value_of(request), class, maker },
         })
+    }
+}
+
+impl Session {
+    /// What the user sees of a listing, if that is not everything.
+    fn view(&self, path: &Path) -> Option<View> {
+        let identity = self.who.identity()?;
+        let policy = self.who.policy();
+        let all = policy.shows_all_below(identity, path);
+        (!all).then(|| View { policy: Arc::clone(policy), identity: Arc::clone(identity) })
     }
 }
 

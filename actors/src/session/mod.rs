@@ -8,6 +8,7 @@
 //! resources may be in flight together, up to a bound; a structural request waits until those
 //! before it are done, and those after it wait for it.
 
+mod access;
 mod familiar;
 mod intake;
 
@@ -17,12 +18,13 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crate::directory::{Directory, Task};
-use crate::ports::Throttle;
+use crate::ports::{Peer, Throttle};
 use crate::resource::{Busy, Entry};
 use crate::shared::Shared;
 use crate::state::{Ending, Outbox, Outgoing, Tally};
+use access::Known as Who;
 use actix::Addr;
-use intake::Known;
+use intake::{Admitted, Known};
 
 /// Requests after which a session looks again what became of them.
 const REQUESTS_BETWEEN_LOOKS: u64 = 16;
@@ -61,6 +63,8 @@ pub struct Session {
     /// A request that found a full mailbox and is tried again.
     stuck: Option<Box<Stuck>>,
     known: Known,
+    who: Who,
+    peer: Peer,
     wrong: WrongRequests,
     throttle: Option<Box<dyn Throttle>>,
 }
@@ -68,8 +72,7 @@ pub struct Session {
 /// A message that waits for requests in flight.
 struct Waiting {
     message: Box<[u8]>,
-    /// Whether it came within the bound on requests per second.
-    admitted: bool,
+    admitted: Admitted,
 }
 
 enum Stuck {
@@ -116,11 +119,15 @@ impl Session {
     pub(crate) fn open(
         shared: Arc<Shared>,
         directory: Arc<Addr<Directory>>,
+        peer: Peer,
         throttle: Option<Box<dyn Throttle>>,
     ) -> Option<Self> {
         let outbox = Arc::new(Outbox::new(Arc::clone(&shared.settings.outbox)));
         let number = shared.sessions.admit(&outbox)?;
         shared.counters.connections_opened.add(1);
+        // In this order: a policy that is newer than its epoch does no harm.
+        let epoch = shared.access.epoch();
+        let who = Who::new(shared.access.policy(), epoch);
         Some(Session {
             shared,
             directory,
@@ -136,6 +143,8 @@ impl Session {
             backlog_bytes: 0,
             stuck: None,
             known: Known::default(),
+            who,
+            peer,
             wrong: WrongRequests::default(),
             throttle,
         })
@@ -149,7 +158,7 @@ impl Session {
     /// What the session did so far.
     pub fn summary(&self) -> SessionSummary {
         SessionSummary {
-            user: self.known.user(),
+            user: self.who.user().map(str::to_owned),
             requests: self.begun,
             streams: self.outbox.streams(),
             skipped: self.outbox.skipped(),
@@ -158,7 +167,7 @@ impl Session {
 
     /// Whether a request came whose credentials were good.
     pub fn is_proven(&self) -> bool {
-        self.known.is_proven()
+        self.who.is_proven()
     }
 
     /// Whether the session has streams.
@@ -229,9 +238,10 @@ impl Session {
 
     /// Takes one whole message. A message that cannot begin yet waits its turn.
     pub fn receive(&mut self, message: &[u8]) {
-        let admitted = self.throttle.as_ref().is_none_or(|throttle| throttle.admit());
+        let connection = self.throttle.as_ref().is_none_or(|throttle| throttle.admit());
+        let mut admitted = Admitted { connection, user: None };
         let waits = !self.backlog.is_empty() || self.stuck.is_some();
-        if waits || self.begin(message, admitted).is_err() {
+        if waits || self.begin(message, &mut admitted).is_err() {
             self.shared.counters.requests_held_back.add(1);
             self.backlog_bytes += message.len();
             self.backlog.push_back(Waiting { message: Box::from(message), admitted });
@@ -260,6 +270,7 @@ impl Session {
         self.shared.counters.requests.add(self.begun - self.counted);
         self.counted = self.begun;
         self.begin_waiting();
+        self.settle_streams();
         Turn {
             more: drained.more,
             retry: self.stuck.is_some(),
@@ -273,9 +284,9 @@ impl Session {
             self.hand_over(*stuck);
         }
         while self.stuck.is_none()
-            && let Some(waiting) = self.backlog.pop_front()
+            && let Some(mut waiting) = self.backlog.pop_front()
         {
-            if self.begin(&waiting.message, waiting.admitted).is_err() {
+            if self.begin(&waiting.message, &mut waiting.admitted).is_err() {
                 self.backlog.push_front(waiting);
                 return;
             }
@@ -310,6 +321,7 @@ impl Session {
     pub fn end(&mut self) {
         self.shared.counters.requests.add(self.begun - self.counted);
         self.counted = self.begun;
+        self.who.forget();
         self.outbox.close();
         self.shared.sessions.leave(self.number);
     }

@@ -16,6 +16,9 @@ pub mod stop;
 pub mod stream;
 pub mod unlink;
 
+use std::sync::Arc;
+
+use crate::access::{Allowance, View};
 use crate::protocol::{Class, Path, Value};
 
 /// A leaf of the tree, as far as the verbs need to know it.
@@ -38,7 +41,7 @@ pub enum Data {
 }
 
 /// A request to the directory.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Structural {
     /// POST.
     Post {
@@ -48,6 +51,8 @@ pub enum Structural {
         value: Value,
         /// The class to make it with; `None` if the rules decide.
         class: Option<Class>,
+        /// What its maker may have, if that is bounded.
+        maker: Option<Arc<Allowance>>,
     },
     /// CREATE.
     Create {
@@ -55,6 +60,8 @@ pub enum Structural {
         path: Path,
         /// The class to make it with; `None` if the rules decide.
         class: Option<Class>,
+        /// What its maker may have, if that is bounded.
+        maker: Option<Arc<Allowance>>,
     },
     /// MKDIR.
     Mkdir {
@@ -72,6 +79,8 @@ pub enum Structural {
         path: Path,
         /// Whether what is in inner directories is left out.
         non_recursive: bool,
+        /// What is seen of it; `None` for everything.
+        view: Option<View>,
     },
     /// LINK.
     Link {

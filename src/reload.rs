@@ -1,0 +1,158 @@
+//! Reload: who may do what is read anew while the server runs, and takes its place at once or, if
+//! anything is wrong, not at all.
+//!
+//! It is asked for by SIGHUP or `fanal reload`, or begins by itself when the configuration file or
+//! the file of users has changed. Everything outside the sections `auth` and `auth_*` takes effect
+//! at the next start only, and is named in the log.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fanal_actors::Broker;
+use parking_lot::Mutex;
+
+use crate::auth::Authority;
+use crate::cli::{ServerArgs, environment};
+use crate::config::{self, Config, DEFAULT_FILE};
+
+/// Reloads. Clones are the same.
+#[derive(Clone)]
+pub struct Reloader(Arc<Inner>);
+
+struct Inner {
+    args: ServerArgs,
+    /// The configuration with which the server was started.
+    started: Config,
+    authority: Authority,
+    broker: Broker,
+    /// Files as they were when they were last read. Whoever holds it reloads.
+    stamps: Mutex<Vec<(PathBuf, Option<Stamp>)>>,
+}
+
+/// What tells a file from the same file with other content.
+type Stamp = (i64, i64, u64, u64);
+
+impl Reloader {
+    /// For a server that was started with these flags and this configuration.
+    pub fn new(args: &ServerArgs, started: &Config, authority: Authority, broker: Broker) -> Self {
+        let stamps = Mutex::new(stamps(&files(args, started)));
+        let (args, started) = (args.clone(), started.clone());
+        Reloader(Arc::new(Inner { args, started, authority, broker, stamps }))
+    }
+
+    /// Reads everything again and takes it; the answer is a line for people.
+    ///
+    /// # Errors
+    /// What is wrong, one line for each thing; nothing has changed then.
+    pub fn reload(&self) -> Result<String, String> {
+        self.reload_from(&mut self.0.stamps.lock())
+    }
+
+    /// Reloads if a file has changed since it was last read.
+    fn reload_if_changed(&self) {
+        let mut known = self.0.stamps.lock();
+        let paths: Vec<PathBuf> = known.iter().map(|(path, _)| path.clone()).collect();
+        if stamps(&paths) != *known {
+            // It is in the log.
+            let _ = self.reload_from(&mut known);
+        }
+    }
+
+    fn reload_from(&self, known: &mut Vec<(PathBuf, Option<Stamp>)>) -> Result<String, String> {
+        let inner = &self.0;
+        let counters = inner.broker.counters();
+        // Looked at before they are read: a change in between is seen the next time.
+        let before = stamps(&files(&inner.args, &inner.authority.config()));
+        *known = before;
+        let outcome = config::load(&inner.args, environment())
+            .map_err(|problems| problems.to_string())
+            .and_then(|loaded| {
+                inner
+                    .authority
+                    .reload(&loaded.config, &inner.broker)
+                    .map_err(|error| format!("{error:#}"))?;
+                Ok(loaded.config)
+            });
+        match outcome {
+            Ok(config) => {
+                counters.reloads.add(1);
+                // The file of users may be another one now.
+                *known = stamps(&files(&inner.args, &config));
+                let later = later(&inner.started, &config);
+                let done = "who may do what is as the configuration says now";
+                log::info!("reloaded: {done}{later}");
+                Ok(format!("{done}{later}"))
+            }
+            Err(problems) => {
+                counters.reloads_failed.add(1);
+                for line in problems.lines() {
+                    log::error!("reload: {line}");
+                }
+                log::error!("reload: nothing has changed; mend it and reload again");
+                Err(problems)
+            }
+        }
+    }
+
+    /// Looks again and again, until the server ends, for files that have changed and for
+    /// credentials that have expired.
+    pub async fn watch(self) {
+        let interval = self.0.started.auth.recheck_interval;
+        if interval.is_zero() {
+            return;
+        }
+        let mut ticks = actix_web::rt::time::interval(interval);
+        loop {
+            ticks.tick().await;
+            if self.0.authority.has_expired() {
+                self.0.broker.recheck();
+            }
+            let reloader = self.clone();
+            // Reading files, and what providers are made of, takes its time.
+            let looked = actix_web::rt::task::spawn_blocking(move || reloader.reload_if_changed());
+            if looked.await.is_err() {
+                log::error!("reload: it failed, which is a fault of the server");
+            }
+        }
+    }
+}
+
+/// What the new configuration says that waits for the next start.
+fn later(started: &Config, config: &Config) -> String {
+    let keys = config::changed_keys(started, config);
+    let waiting: Vec<&str> = keys.into_iter().filter(|key| !is_live(key)).collect();
+    if waiting.is_empty() {
+        return String::new();
+    }
+    format!("; at the next start only: {}", waiting.join(", "))
+}
+
+/// Whether a key takes effect at a reload.
+fn is_live(key: &str) -> bool {
+    const STARTED_ONLY: &[&str] =
+        &["auth.cookie", "auth.first_request_timeout", "auth.recheck_interval"];
+    let certificates = ["auth_mtls.authorities", "auth_mtls.required"];
+    let section = key.split('.').next().unwrap_or_default();
+    (section == "auth" || section.starts_with("auth_"))
+        && !STARTED_ONLY.contains(&key)
+        && !certificates.contains(&key)
+}
+
+/// The files that are looked at.
+fn files(args: &ServerArgs, config: &Config) -> Vec<PathBuf> {
+    let main = args.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    let users = &config.auth.users_file;
+    let users = (!users.as_os_str().is_empty()).then(|| users.clone());
+    [Some(main), users].into_iter().flatten().collect()
+}
+
+fn stamps(paths: &[PathBuf]) -> Vec<(PathBuf, Option<Stamp>)> {
+    paths.iter().map(|path| (path.clone(), stamp(path))).collect()
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let data = fs::metadata(path).ok()?;
+    Some((data.mtime(), data.mtime_nsec(), data.size(), data.ino()))
+}
