@@ -2,18 +2,24 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
 
 use fanal_actors::{Allowance, Allowed, Rate};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use parking_lot::Mutex;
 
+use crate::clock::{Clock, Instant};
 use crate::config::LimitBlock;
 
-/// Users beyond which those are looked for that have gone.
+/// Users beyond which those are looked for that are gone.
 const SWEEP_MIN: usize = 1000;
 
-/// The allowances of users that have something now. Clones are the same.
+/// How long after the last use every bucket is full again.
+const REFILLED: Duration = Duration::from_secs(2);
+
+/// The allowances of users, kept beyond their last connection until nothing is left of what they
+/// used, or who connects again and again would have no bound. Clones are the same.
 #[derive(Clone)]
 pub struct Allowances(Arc<Inner>);
 
@@ -24,8 +30,22 @@ struct Inner {
 
 #[derive(Default)]
 struct Known {
-    by_user: HashMap<String, (Vec<String>, Weak<Allowance>)>,
+    by_user: HashMap<(String, Vec<String>), Kept>,
     sweep_at: usize,
+}
+
+/// An allowance, and when it was last asked for.
+struct Kept {
+    allowance: Arc<Allowance>,
+    asked: Instant,
+}
+
+impl Kept {
+    /// Whether nobody has it and a new one would be as good.
+    fn is_spent(&self, now: Instant) -> bool {
+        Arc::strong_count(&self.allowance) == 1
+            && now.saturating_duration_since(self.asked) > REFILLED
+    }
 }
 
 impl Allowances {
@@ -43,20 +63,19 @@ impl Allowances {
         if blocks.is_empty() {
             return None;
         }
+        let now = Clock::now();
         let mut known = self.0.users.lock();
-        if let Some((of_roles, allowance)) = known.by_user.get(user)
-            && of_roles == roles
-            && let Some(allowance) = allowance.upgrade()
-        {
-            return Some(allowance);
+        let key = (user.to_owned(), roles.to_vec());
+        if let Some(kept) = known.by_user.get_mut(&key) {
+            kept.asked = now;
+            return Some(Arc::clone(&kept.allowance));
         }
-        let allowance = Arc::new(make(&blocks));
         if known.by_user.len() >= known.sweep_at.max(SWEEP_MIN) {
-            known.by_user.retain(|_, (_, allowance)| allowance.strong_count() > 0);
+            known.by_user.retain(|_, kept| !kept.is_spent(now));
             known.sweep_at = known.by_user.len() * 2;
         }
-        let entry = (roles.to_vec(), Arc::downgrade(&allowance));
-        known.by_user.insert(user.to_owned(), entry);
+        let allowance = Arc::new(make(&blocks));
+        known.by_user.insert(key, Kept { allowance: Arc::clone(&allowance), asked: now });
         Some(allowance)
     }
 }
@@ -149,6 +168,13 @@ mod tests {
         let again = allowances.of("ann", &roles(&["tutor"])).unwrap();
         assert!(Arc::ptr_eq(&tutor, &again) && !again.admits(1));
         assert!(allowances.of("bob", &roles(&["tutor"])).unwrap().admits(1));
+        drop((tutor, again));
+        let later = allowances.of("ann", &roles(&["tutor"])).unwrap();
+        assert!(!later.admits(1), "who connects again has what was left");
+        // Other credentials of the same user do not make it forget either.
+        let both = allowances.of("ann", &roles(&["student", "tutor"])).unwrap();
+        assert!(both.admits(1));
+        assert!(!allowances.of("ann", &roles(&["tutor"])).unwrap().admits(1));
     }
 
     #[test]

@@ -48,6 +48,27 @@ fn a_reload_counts_no_connection_twice() {
 }
 
 #[test]
+fn a_connection_whose_user_has_another_role_keeps_its_place() {
+    let settings = |role: &str| {
+        let users = USERS.replace("roles = [\"student\"]", &format!("roles = [\"student\"{role}]"));
+        format!(
+            "{users}auth.limits = [{{ roles = [\"student\"], connections = 1 }}]\n\
+             auth.rules = [{{ allow = [\"ADMIN\"], paths = [\"all/**\"] }}]\n"
+        )
+    };
+    let server = Server::start_with(&settings(""));
+    client(&server, "root").expect("CREATE", &["all", "x"], nil(), 201);
+    let mut ann = client(&server, "ann");
+    ann.expect("STREAM", &["all", "x"], nil(), 200);
+    for (count, role) in [(1, ", \"tutor\""), (2, ""), (3, ", \"tutor\"")] {
+        server.configure(&settings(role));
+        server.wait_for_lines("reloaded: ", count);
+        ann.expect("GET", &["all", "x"], nil(), 200);
+    }
+    client(&server, "ann").expect("GET", &["all", "x"], nil(), 429);
+}
+
+#[test]
 fn streams_of_a_connection() {
     let server = limited("streams = 2");
     let mut root = client(&server, "root");

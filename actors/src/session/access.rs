@@ -10,7 +10,7 @@ use std::task::Waker;
 use super::Session;
 use super::intake::Stop;
 use crate::access::{Allowance, Counted, Identity, Policy, Rights};
-use crate::ports::{Presented, Verdict};
+use crate::ports::{Peer, Presented, Verdict};
 use crate::protocol::{AuthFields, Path, Refusal, Rnum, Verb, decode_auth};
 use crate::resource::Entry;
 use crate::state::Reid;
@@ -32,8 +32,8 @@ pub(super) struct Known {
     /// Whose each stream is.
     #[expect(clippy::box_collection, reason = "most sessions have none: a pointer, not a list")]
     streams: Option<Box<Vec<Watched>>>,
-    /// Streams have to be looked at again, for there were requests in flight the last time or not
-    /// all verdicts were there.
+    /// Streams have to be looked at again, for one that is no longer allowed was not there yet the
+    /// last time, or not all verdicts were.
     unsettled: bool,
     /// Somebody was proven at some time.
     was_proven: bool,
@@ -45,7 +45,7 @@ struct Proven {
     field: Option<Box<[u8]>>,
     identity: Arc<Identity>,
     /// The place of this connection among those of the user, if they are counted.
-    _place: Option<Counted>,
+    place: Option<Arc<Counted>>,
 }
 
 /// A stream and whose it is.
@@ -181,7 +181,9 @@ impl Session {
     }
 
     fn judge(&self, fields: AuthFields<'_>, again: bool) -> Verdict {
-        let presented = Presented { fields, connection: &self.peer, again };
+        const UNKNOWN: Peer = Peer { address: None, credentials: None };
+        let connection = self.peer.as_deref().unwrap_or(&UNKNOWN);
+        let presented = Presented { fields, connection, again };
         let waiter = Waker::from(Arc::clone(&self.outbox));
         self.shared.credentials.identify(&presented, &waiter)
     }
@@ -217,7 +219,7 @@ impl Session {
             return Ok(());
         }
         let place = self.place_of(&identity)?;
-        let proven = Proven { field: auth.map(Box::from), identity, _place: place };
+        let proven = Proven { field: auth.map(Box::from), identity, place };
         let proven = Arc::new(proven);
         // Streams of the same user go on with its newer credentials.
         for watched in self.who.streams.iter_mut().flat_map(|streams| streams.iter_mut()) {
@@ -232,18 +234,20 @@ impl Session {
         Ok(())
     }
 
-    /// The place of this connection among those of a user.
-    fn place_of(&mut self, identity: &Identity) -> Result<Option<Counted>, Refusal> {
+    /// The place of this connection among those of a user: the one that it has, or another one.
+    fn place_of(&self, identity: &Identity) -> Result<Option<Arc<Counted>>, Refusal> {
         let Some(allowance) = &identity.allowance else { return Ok(None) };
-        if let Some(proven) = &self.who.proven
-            && proven.identity.user == identity.user
-            && proven.identity.allowance.as_ref().is_some_and(|old| Arc::ptr_eq(old, allowance))
-        {
-            // It has one; that of the old credentials is about to be free.
-            self.who.proven = None;
+        let streams = self.who.streams.iter().flat_map(|streams| streams.iter());
+        let known = streams.map(|watched| &watched.proven).chain(&self.who.proven);
+        let is_it = |proven: &&Arc<Proven>| {
+            proven.identity.user == identity.user
+                && proven.identity.allowance.as_ref().is_some_and(|own| Arc::ptr_eq(own, allowance))
+        };
+        if let Some(place) = { known }.find(is_it).and_then(|proven| proven.place.clone()) {
+            return Ok(Some(place));
         }
         if let Some(place) = allowance.connect() {
-            return Ok(Some(place));
+            return Ok(Some(Arc::new(place)));
         }
         self.shared.counters.quota_connections.add(1);
         let max = allowance.allowed.connections_max;
@@ -335,7 +339,7 @@ impl Session {
         };
         // A stream that is about to be opened is not there yet.
         let opening = self.in_flight() > 0;
-        let mut unsettled = opening;
+        let mut unsettled = false;
         let mut judged: Option<(Arc<Proven>, Option<Arc<Identity>>)> = None;
         streams.retain(|watched| {
             let known = judged.as_ref().filter(|(proven, _)| Arc::ptr_eq(proven, &watched.proven));
@@ -347,19 +351,19 @@ impl Session {
                 judged = Some((Arc::clone(&watched.proven), identity.clone()));
                 identity
             };
-            let (rnum, reason) = match &identity {
-                None => (Rnum::Forbidden, "these credentials are no longer good"),
+            let reason = match &identity {
+                None => "these credentials are no longer good",
                 Some(who) if !self.who.policy.allows(who, Verb::Stream, &watched.path) => {
-                    (Rnum::Forbidden, "this is no longer allowed; the stream has ended")
+                    "this is no longer allowed; the stream has ended"
                 }
-                Some(_) => {
-                    return opening || self.outbox.has_stream(watched.resource, &watched.reid);
-                }
+                Some(_) => return true,
             };
-            if self.outbox.end_stream_of(watched.resource, &watched.reid, rnum, reason) {
+            let (resource, reid) = (watched.resource, &watched.reid);
+            if self.outbox.end_stream_of(resource, reid, Rnum::Forbidden, reason) {
                 self.shared.counters.streams_revoked.add(1);
                 return false;
             }
+            unsettled |= opening;
             opening
         });
         self.who.unsettled = unsettled;

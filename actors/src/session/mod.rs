@@ -9,14 +9,15 @@
 //! before it are done, and those after it wait for it.
 
 mod access;
+mod backlog;
 mod familiar;
 mod intake;
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
+use crate::access::Policy;
 use crate::directory::{Directory, Task};
 use crate::ports::{Peer, Throttle};
 use crate::resource::{Busy, Entry};
@@ -24,6 +25,7 @@ use crate::shared::Shared;
 use crate::state::{Ending, Outbox, Outgoing, Tally};
 use access::Known as Who;
 use actix::Addr;
+use backlog::{Backlog, Waiting};
 use intake::{Admitted, Known};
 
 /// Requests after which a session looks again what became of them.
@@ -58,21 +60,15 @@ pub struct Session {
     /// later request sees what went through the links.
     through_links: Option<u64>,
     /// Messages that wait for requests in flight, oldest first.
-    backlog: VecDeque<Waiting>,
-    backlog_bytes: usize,
+    backlog: Backlog,
     /// A request that found a full mailbox and is tried again.
     stuck: Option<Box<Stuck>>,
     known: Known,
     who: Who,
-    peer: Peer,
+    /// What is known of the other end, where that says who it is or how often it may be wrong.
+    peer: Option<Box<Peer>>,
     wrong: WrongRequests,
     throttle: Option<Box<dyn Throttle>>,
-}
-
-/// A message that waits for requests in flight.
-struct Waiting {
-    message: Box<[u8]>,
-    admitted: Admitted,
 }
 
 enum Stuck {
@@ -127,7 +123,10 @@ impl Session {
         shared.counters.connections_opened.add(1);
         // In this order: a policy that is newer than its epoch does no harm.
         let epoch = shared.access.epoch();
-        let who = Who::new(shared.access.policy(), epoch);
+        let policy = shared.access.policy();
+        let counts = matches!(*policy, Policy::Rules { .. }) || peer.credentials.is_some();
+        let peer = counts.then(|| Box::new(peer));
+        let who = Who::new(policy, epoch);
         Some(Session {
             shared,
             directory,
@@ -139,8 +138,7 @@ impl Session {
             counted: 0,
             barrier: false,
             through_links: None,
-            backlog: VecDeque::new(),
-            backlog_bytes: 0,
+            backlog: Backlog::default(),
             stuck: None,
             known: Known::default(),
             who,
@@ -209,7 +207,7 @@ impl Session {
         let settings = &self.shared.settings;
         let busy = self.in_flight() > 0 || !self.backlog.is_empty();
         let requests_bytes = self.begun_bytes.saturating_sub(self.tally.answered_bytes);
-        let waiting_bytes = requests_bytes.saturating_add(self.backlog_bytes as u64);
+        let waiting_bytes = requests_bytes.saturating_add(self.backlog.bytes() as u64);
         if self.stuck.is_some()
             || self.tally.replies_bytes > settings.replies_bytes_max
             || (busy && waiting_bytes > settings.requests_bytes_max as u64)
@@ -243,7 +241,6 @@ impl Session {
         let waits = !self.backlog.is_empty() || self.stuck.is_some();
         if waits || self.begin(message, &mut admitted).is_err() {
             self.shared.counters.requests_held_back.add(1);
-            self.backlog_bytes += message.len();
             self.backlog.push_back(Waiting { message: Box::from(message), admitted });
         }
     }
@@ -290,7 +287,6 @@ impl Session {
                 self.backlog.push_front(waiting);
                 return;
             }
-            self.backlog_bytes -= waiting.message.len();
         }
     }
 
