@@ -34,6 +34,7 @@ fn serve(heimdall: &Heimdall, settings: &str) -> Server {
 fn settings_for(heimdall: &Heimdall) -> String {
     format!(
         "auth.mode = \"users\"\nauth.providers = [\"http\"]\nauth.recheck_interval = \"50ms\"\n\
+         session.wrong_requests_max = 0\n\
          auth_http.url = \"{}\"\nauth_http.retry_wait_max = \"100ms\"",
         heimdall.url("/auth")
     )
