@@ -14,8 +14,8 @@ fn main() -> ExitCode {
         Some(Command::Demo(args)) => cli::demo::run(args),
         Some(Command::Watch(args)) => cli::watch::run(args),
         Some(Command::Snapshot(command)) => return snapshot::run(command),
-        Some(Command::Reload(args)) => return cli::auth::run_reload(args),
-        Some(Command::Auth(AuthCommand::Explain(args))) => return cli::auth::run_explain(args),
+        Some(Command::Reload(args)) => return cli::reload::run(args),
+        Some(Command::Auth(AuthCommand::Explain(args))) => return cli::auth::run(args),
         Some(Command::Token(command)) => return cli::token::run(command),
         None => match config::load(&cli.server, cli::environment()) {
             Ok(loaded) => app::run(&loaded, &cli.server),

@@ -1,4 +1,5 @@
-//! `fanal auth explain` and `fanal reload`: questions to a running server, by its control socket.
+//! `fanal auth explain`: why something is allowed or not, from a running server by its control
+//! socket or from the configuration.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -12,7 +13,7 @@ use crate::control;
 const EXIT_DENIED: u8 = 3;
 
 /// Says what a user may do, and which provider and rule decide.
-pub fn run_explain(args: &ExplainArgs) -> ExitCode {
+pub fn run(args: &ExplainArgs) -> ExitCode {
     let question = Question {
         user: args.user.clone(),
         roles: (!args.role.is_empty()).then(|| args.role.clone()),
@@ -27,28 +28,6 @@ pub fn run_explain(args: &ExplainArgs) -> ExitCode {
             show(&question, &answer, from);
             if answer.allowed { ExitCode::SUCCESS } else { ExitCode::from(EXIT_DENIED) }
         }
-    }
-}
-
-/// Has a running server read anew who may do what.
-pub fn run_reload(args: &ServerArgs) -> ExitCode {
-    let config = match load(args) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    match control::reload(&config.store.directory) {
-        Ok(Some(Ok(done))) => {
-            let _ = writeln!(io::stdout(), "{done}");
-            ExitCode::SUCCESS
-        }
-        Ok(Some(Err(problems))) => {
-            fail(&format!("{problems}\nnothing has changed; mend it and reload again"))
-        }
-        Ok(None) => fail(&format!(
-            "no server runs on {}; --data or --config name the one that is meant",
-            config.store.directory.display()
-        )),
-        Err(error) => fail(&format!("{error:#}")),
     }
 }
 

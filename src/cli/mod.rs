@@ -9,6 +9,7 @@ mod client;
 pub mod demo;
 mod picture;
 pub mod print_config;
+pub mod reload;
 pub mod token;
 pub mod watch;
 

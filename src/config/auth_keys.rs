@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::auth_limits::LimitBlock;
+use super::auth_rules::RuleBlock;
 use super::choices::{AuthMode, AuthPreset, Secret, User};
 use super::keys::{DAY, HOUR, TEN_MINUTES, TICK};
 use super::kind::{Kind, count, time};
-use super::limits::LimitBlock;
-use super::rules::RuleBlock;
 use super::show::Show;
 use super::table::{Key, Section, duration, key_sections};
 

@@ -11,7 +11,7 @@ use super::draft::Draft;
 use super::kind::{Kind, Raw};
 use super::problem::{About, Origin, Problem};
 use super::table::{self, Section};
-use super::{limits, preload, rules, show, suggest, users};
+use super::{auth_limits, auth_rules, auth_users, preload, show, suggest};
 
 /// The file that is read when no other is named and this one exists.
 pub const DEFAULT_FILE: &str = "fanal.toml";
@@ -132,7 +132,7 @@ fn apply_section(
         };
         match key.kind {
             Kind::Users => {
-                users::apply(source, key, value, &origin, draft);
+                auth_users::apply(source, key, value, &origin, draft);
                 continue;
             }
             Kind::Preload => {
@@ -140,11 +140,11 @@ fn apply_section(
                 continue;
             }
             Kind::Rules => {
-                rules::apply(source, key, value, &origin, draft);
+                auth_rules::apply(source, key, value, &origin, draft);
                 continue;
             }
             Kind::Quotas => {
-                limits::apply(source, key, value, &origin, draft);
+                auth_limits::apply(source, key, value, &origin, draft);
                 continue;
             }
             _ => {}

@@ -48,13 +48,13 @@ pub(super) enum Kind {
     Texts,
     /// A text that is not shown, or nothing.
     Secret,
-    /// The table of users, which is read and checked in `users.rs`.
+    /// The table of users, which is read and checked in `auth_users.rs`.
     Users,
     /// What is there at the start, which is read and checked in `preload.rs`.
     Preload,
-    /// The table of rules, which is read and checked in `rules.rs`.
+    /// The table of rules, which is read and checked in `auth_rules.rs`.
     Rules,
-    /// The table of what users may have, which is read and checked in `limits.rs`.
+    /// The table of what users may have, which is read and checked in `auth_limits.rs`.
     Quotas,
 }
 

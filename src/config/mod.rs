@@ -7,6 +7,9 @@
 //! Nothing here acts on the world: the only touch is reading the one file that [`load`] is told of.
 
 mod auth_keys;
+mod auth_limits;
+mod auth_rules;
+mod auth_users;
 mod blocks;
 mod choices;
 mod draft;
@@ -15,20 +18,19 @@ mod flags;
 mod keys;
 mod kind;
 mod layers;
-mod limits;
 mod preload;
 mod problem;
 mod relations;
 mod render;
-mod rules;
 mod show;
 mod suggest;
 mod table;
-mod users;
 
 use std::path::PathBuf;
 
 pub use auth_keys::{Auth, AuthHttp, AuthJwt, AuthMtls, AuthSql};
+pub use auth_limits::LimitBlock;
+pub use auth_rules::RuleBlock;
 pub use choices::{AuthMode, AuthPreset, LogFormat, Secret, StoreEngine, StoreSync, User};
 pub use file::{DEFAULT_FILE, Source};
 pub use flags::ServerArgs;
@@ -36,11 +38,9 @@ pub use keys::{
     Admin, Config, Limits, Link, Log, Mailbox, Outbox, Preload, Resource, Server, Session,
     Shutdown, Snapshot, Socket, Store, Stream, Tcp, Tls, Unix, Websocket,
 };
-pub use limits::LimitBlock;
 pub use preload::{Declared, DeclaredClass, USER_PLACEHOLDER};
 pub use problem::{Origin, Origins, Problem, Problems};
 pub use render::{example, print};
-pub use rules::RuleBlock;
 
 use draft::Draft;
 

@@ -4,12 +4,13 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
+use super::blocks::{self, Reader};
 use super::draft::Draft;
-use super::file::{Source, plain};
+use super::file::Source;
 use super::kind::Raw;
 use super::problem::Origin;
+use super::show;
 use super::table::Key;
-use super::{show, suggest};
 
 /// What stands for the name of each user in turn.
 pub const USER_PLACEHOLDER: &str = "{user}";
@@ -99,78 +100,41 @@ pub(super) fn apply(
     origin: &Origin,
     draft: &mut Draft,
 ) {
-    let mut reader = Reader { source, key, draft, faulty: false };
-    let mut blocks = Vec::new();
-    let mut origins = Vec::new();
-    let unexpected = format!(": expected {}", key.kind.expected());
-    match value.get_ref() {
-        DeValue::Array(items) => {
-            for item in items {
-                let origin = source.origin(item.span().start);
-                match item.get_ref() {
-                    DeValue::Table(fields) => blocks.push(reader.block(fields, &origin)),
-                    _ => reader.reject(&origin, "", &unexpected),
-                }
-                origins.push(origin);
-            }
-        }
-        _ => reader.reject(origin, "", &unexpected),
-    }
-    if !reader.faulty {
-        draft.accept(key, Value::Array(blocks), origin.clone());
-        draft.origins.blocks.insert(key.dotted, origins);
-    }
+    blocks::read(source, key, value, origin, draft, block);
 }
 
-struct Reader<'a> {
-    source: &'a Source,
-    key: &'static Key,
-    draft: &'a mut Draft,
-    faulty: bool,
-}
-
-impl Reader<'_> {
-    fn block(&mut self, fields: &DeTable<'_>, origin: &Origin) -> Value {
-        let mut block = Table::new();
-        for (name, value) in fields {
-            let place = self.source.origin(name.span().start);
-            let name = name.get_ref().as_ref();
-            if !FIELDS.contains(&name) {
-                let sentence = suggest::for_field(name, FIELDS);
-                self.reject(&place, &format!(".{}", plain(name)), &format!(": {sentence}"));
-                continue;
+fn block(reader: &mut Reader<'_>, fields: &DeTable<'_>, origin: &Origin) -> Table {
+    let mut block = Table::new();
+    for (name, value) in fields {
+        let place = reader.place(name);
+        let name = name.get_ref().as_ref();
+        if !FIELDS.contains(&name) {
+            reader.reject_unknown(&place, name, FIELDS);
+            continue;
+        }
+        match check(name, value.get_ref()) {
+            Ok(value) => {
+                block.insert(name.to_owned(), value);
             }
-            match check(name, value.get_ref()) {
-                Ok(value) => {
-                    block.insert(name.to_owned(), value);
-                }
-                Err(expected) => {
-                    let found = show::shorten(&Raw::from(value.get_ref()).show());
-                    let rest = format!(" = {found}: expected {expected}");
-                    self.reject(&place, &format!(".{name}"), &rest);
-                }
+            Err(expected) => {
+                reader.reject_value(&place, name, &Raw::from(value.get_ref()), &expected);
             }
         }
-        let has = |name: &str| fields.keys().any(|field| field.get_ref() == name);
-        if !has("path") {
-            self.reject(origin, "", ": this block has no path, which each needs");
-        }
-        let is_directory = block.get("directory").and_then(Value::as_bool).unwrap_or(false);
-        if is_directory && ["class", "value", "zero_bytes", "source"].iter().any(|name| has(name)) {
-            let rest = ": a directory has no class or value and follows nothing, expected \
-                        directory = true with nothing but path";
-            self.reject(origin, "", rest);
-        }
-        if has("value") && has("zero_bytes") {
-            self.reject(origin, "", ": expected value or zero_bytes, not both");
-        }
-        Value::Table(block)
     }
-
-    fn reject(&mut self, place: &Origin, field: &str, rest: &str) {
-        self.faulty = true;
-        self.draft.reject(self.key, place, format!("{}{field}{rest}", self.key.dotted));
+    let has = |name: &str| fields.keys().any(|field| field.get_ref() == name);
+    if !has("path") {
+        reader.reject(origin, "", ": this block has no path, which each needs");
     }
+    let is_directory = block.get("directory").and_then(Value::as_bool).unwrap_or(false);
+    if is_directory && ["class", "value", "zero_bytes", "source"].iter().any(|name| has(name)) {
+        let rest = ": a directory has no class or value and follows nothing, expected \
+                    directory = true with nothing but path";
+        reader.reject(origin, "", rest);
+    }
+    if has("value") && has("zero_bytes") {
+        reader.reject(origin, "", ": expected value or zero_bytes, not both");
+    }
+    block
 }
 
 /// The value of a field, or what is expected of it.

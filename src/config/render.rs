@@ -4,13 +4,13 @@
 use std::fmt::Write;
 
 use super::Loaded;
+use super::auth_limits::LimitBlock;
+use super::auth_rules::RuleBlock;
 use super::choices::User;
 use super::keys::Config;
 use super::kind::Kind;
-use super::limits::LimitBlock;
 use super::preload::Declared;
 use super::problem::Origin;
-use super::rules::RuleBlock;
 use super::table::{Key, sections};
 
 /// Beyond this width a value does not push the comments of its neighbours to the right.
