@@ -78,13 +78,6 @@ fn get_until(server: &Server, user: &str, token: &str, rnum: i64) {
     }
 }
 
-/// Waits for the answer that ends a stream.
-#[track_caller]
-fn expect_end_of_stream(client: &mut Client) {
-    let answer = client.next_answer();
-    assert_eq!(answer.rnum, 403, "{answer:?}");
-}
-
 /// A time from now, as RFC 3339 has it.
 fn in_millis(millis: u64) -> String {
     let time = SystemTime::now() + Duration::from_millis(millis);
@@ -180,7 +173,7 @@ fn a_new_token_takes_the_place_of_the_old_one_while_connections_are_open() {
     let mut ann = server.client_as("ann", "ANN-TOKEN");
     ann.expect("STREAM", MODEL, nil(), 200);
     heimdall.set("ann", "ANN-TOKEN-2", &[]);
-    expect_end_of_stream(&mut ann);
+    ann.expect_end_of_stream(403);
     ann.expect("GET", MODEL, nil(), 401);
     // The connection goes on with the new one.
     let request = Request::new("GET", MODEL).user("ann", "ANN-TOKEN-2");
@@ -201,7 +194,7 @@ fn roles_that_are_taken_away_end_what_they_allowed() {
     ann.expect("STREAM", &["secret"], nil(), 200);
     ann.expect("STREAM", MODEL, nil(), 200);
     heimdall.set("ann", "ANN-TOKEN", &["student"]);
-    expect_end_of_stream(&mut ann);
+    ann.expect_end_of_stream(403);
     ann.expect("GET", &["secret"], nil(), 403);
     // What every user may do goes on.
     ann.expect("PUT", MODEL, int(7), 200);
@@ -225,7 +218,7 @@ fn a_token_is_good_until_it_expires() {
     assert_eq!(get(&server, "bob", "BOB-TOKEN"), 401, "it had expired");
     let mut ann = server.client_as("ann", "ANN-TOKEN");
     ann.expect("STREAM", MODEL, nil(), 200);
-    expect_end_of_stream(&mut ann);
+    ann.expect_end_of_stream(403);
     ann.expect("GET", MODEL, nil(), 401);
     heimdall.set_until("ann", "ANN-TOKEN", &[], &in_millis(3_600_000));
     get_until(&server, "ann", "ANN-TOKEN", 200);

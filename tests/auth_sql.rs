@@ -81,18 +81,6 @@ fn streaming(server: &Server, user: &str, token: &str) -> Client {
     client
 }
 
-/// Waits for the last message of a stream.
-#[track_caller]
-fn expect_end(client: &mut Client, rnum: i64) {
-    loop {
-        let answer = client.next_answer();
-        if answer.rnum != 200 {
-            assert_eq!(answer.rnum, rnum, "{answer:?}");
-            return;
-        }
-    }
-}
-
 #[test]
 fn users_of_a_database_are_let_in() {
     let pair = Pair::start(
@@ -129,7 +117,7 @@ fn a_token_that_was_changed_is_good_no_longer() {
     let mut ann = streaming(&pair.server, "ann", "old");
     let mut bob = streaming(&pair.server, "bob", "b");
     pair.change("update users set token = 'new' where name = 'ann'");
-    expect_end(&mut ann, 403);
+    ann.expect_end_of_stream(403);
     ann.expect("GET", &MODEL, nil(), 401);
     assert_eq!((pair.ask("ann", "old"), pair.ask("ann", "new")), (401, 200));
     // Whom it does not concern has not noticed.
@@ -146,7 +134,7 @@ fn roles_and_their_loss_take_effect_on_open_connections() {
     ann.expect("POST", &["metrics", "load"], int(1), 201);
     ann.expect("STREAM", &["metrics", "load"], nil(), 200);
     pair.change("update users set roles = '{tutor}'");
-    expect_end(&mut ann, 403);
+    ann.expect_end_of_stream(403);
     ann.expect("PUT", &["metrics", "load"], int(2), 403);
     ann.expect("GET", &MODEL, nil(), 200);
 }
@@ -156,7 +144,7 @@ fn a_user_that_expires_loses_its_streams() {
     let mut pair = Pair::start("('ann', 'a', null, null)");
     let mut ann = streaming(&pair.server, "ann", "a");
     pair.change("update users set expires = now() + interval '1 second'");
-    expect_end(&mut ann, 403);
+    ann.expect_end_of_stream(403);
     assert_eq!(pair.ask("ann", "a"), 401);
 }
 

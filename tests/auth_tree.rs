@@ -86,18 +86,6 @@ fn map(json: &str) -> Vec<u8> {
     rmp_serde::to_vec(&value).expect("it can be encoded")
 }
 
-/// Waits for the last message of a stream.
-#[track_caller]
-fn expect_end(client: &mut Client, rnum: i64) {
-    loop {
-        let answer = client.next_answer();
-        if answer.rnum != 200 {
-            assert_eq!(answer.rnum, rnum, "{answer:?}");
-            return;
-        }
-    }
-}
-
 #[test]
 fn what_a_program_writes_counts_at_once() {
     let mut house = House::start();
@@ -113,12 +101,12 @@ fn what_a_program_writes_counts_at_once() {
     // A rule that takes something ends streams that were there.
     ann.expect("STREAM", &LIVE, nil(), 200);
     house.write("rules", "no", "{'deny': ['STREAM'], 'roles': ['tutor'], 'paths': ['live/*']}");
-    expect_end(&mut ann, 403);
+    ann.expect_end_of_stream(403);
     ann.expect("GET", &LIVE, nil(), 200);
     house.write("users", "ann", "{'token_sha256': '#a', 'roles': ['student']}");
     ann.expect("STREAM", &LIVE, nil(), 200);
     house.delete("rules", "live");
-    expect_end(&mut ann, 403);
+    ann.expect_end_of_stream(403);
     ann.expect("GET", &LIVE, nil(), 403);
 }
 
@@ -135,16 +123,16 @@ fn a_user_that_is_changed_or_deleted_loses_its_streams() {
     };
     let (mut ann, mut bob) = (streaming("ann", "a"), streaming("bob", "b"));
     house.write("users", "ann", "{'token_sha256': '#new'}");
-    expect_end(&mut ann, 403);
+    ann.expect_end_of_stream(403);
     assert_eq!((house.ask("ann", "a"), house.ask("ann", "new")), (401, 200));
     house.delete("users", "bob");
-    expect_end(&mut bob, 403);
+    bob.expect_end_of_stream(403);
     bob.expect("GET", &LIVE, nil(), 401);
     // Something else in its place is as good as nothing.
     let mut ann = house.server.client_as("ann", "new");
     ann.expect("STREAM", &LIVE, nil(), 200);
     house.write("users", "ann", "'nonsense'");
-    expect_end(&mut ann, 403);
+    ann.expect_end_of_stream(403);
     house.server.wait_for_line("$fanal/auth/users/ann is left out: expected a map");
 }
 
@@ -206,7 +194,7 @@ fn a_user_expires() {
     house.write("users", "ann", &ann);
     let mut ann = house.server.client_as("ann", "a");
     ann.expect("STREAM", &LIVE, nil(), 200);
-    expect_end(&mut ann, 403);
+    ann.expect_end_of_stream(403);
     assert_eq!(house.ask("ann", "a"), 401);
 }
 

@@ -191,8 +191,9 @@ impl Broker {
         self.shared.access.watch_special(told);
     }
 
-    /// The resources below a directory with their values, by their names from there on.
-    pub fn values_below(&self, directory: &Path) -> Vec<(Vec<Name>, Value)> {
+    /// The resources below a directory with their values, by their names from there on; `None` for
+    /// a value that cannot be read from the store.
+    pub fn values_below(&self, directory: &Path) -> Vec<(Vec<Name>, Option<Value>)> {
         self.shared.values_below(directory)
     }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod broker;
+mod context;
 mod counters;
 mod directory;
 mod guard;
@@ -24,6 +25,7 @@ pub use access::{
     Allowance, Allowed, Effect, Explanation, Identity, Policy, Rate, Rights, Rule, View,
 };
 pub use broker::{Broker, Provision, StartError};
+pub use context::Bare;
 pub use counters::{Counter, Counters};
 pub use guard::{guarded, is_guarded};
 pub use protocol::{

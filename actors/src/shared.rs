@@ -9,7 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::access::Policy;
 use crate::counters::Counters;
-use crate::ports::{Credentials, Snapshot, SnapshotItem, Store};
+use crate::ports::{Credentials, Snapshot, SnapshotItem, Store, StoreError};
 use crate::protocol::{Class, Name, Path, Value};
 use crate::resource::Entry;
 use crate::settings::{Settings, Sync};
@@ -185,8 +185,9 @@ impl Shared {
         Snapshot { sequence, items: Box::new(nodes.chain(links)) }
     }
 
-    /// The resources below a directory with their values, by their names from there on.
-    pub fn values_below(&self, directory: &Path) -> Vec<(Vec<Name>, Value)> {
+    /// The resources below a directory with their values, by their names from there on; `None` for
+    /// a value that cannot be read from the store.
+    pub fn values_below(&self, directory: &Path) -> Vec<(Vec<Name>, Option<Value>)> {
         let tree = self.structure.read().tree.clone();
         let Found::Directory(root) = tree.find(directory.names()) else { return Vec::new() };
         let mut found = Vec::new();
@@ -198,8 +199,7 @@ impl Shared {
                 match node {
                     Node::Directory(inner) => open.push((names, inner)),
                     Node::Leaf(entry) => {
-                        let path = Path::new(directory.names().iter().chain(&names).cloned());
-                        found.push((names, self.saved_value(&path, entry)));
+                        found.push((names, self.value(entry).ok()));
                     }
                 }
             }
@@ -218,18 +218,21 @@ impl Shared {
         if entry.cell().class() != Class::State {
             return Value::nil();
         }
+        self.value(entry).unwrap_or_else(|error| {
+            log::error!("the value of {path} is left out: {error}");
+            Value::nil()
+        })
+    }
+
+    /// The value of a resource, wherever it is.
+    fn value(&self, entry: &Entry) -> Result<Value, StoreError> {
         if let Some(value) = entry.cell().get() {
-            return value;
+            return Ok(value);
         }
         match self.store.read(entry.number()) {
-            Ok(value) => value.unwrap_or_else(Value::nil),
-            Err(error) => {
-                // It may have been written meanwhile.
-                entry.cell().get().unwrap_or_else(|| {
-                    log::error!("the value of {path} is left out: {error}");
-                    Value::nil()
-                })
-            }
+            Ok(value) => Ok(value.unwrap_or_else(Value::nil)),
+            // It may have been written meanwhile.
+            Err(error) => entry.cell().get().ok_or(error),
         }
     }
 }
@@ -481,6 +484,49 @@ pub mod tests {
             resident_bytes_max: u64::MAX,
         };
         Shared::new(settings, Policy::AllowAll, Box::new(Anybody), Arc::new(Nowhere))
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_told_from_nil() {
+        /// Reads nothing.
+        struct Broken;
+
+        impl Store for Broken {
+            fn load(&self, _: &mut dyn Restore) -> Result<(), StoreError> {
+                Ok(())
+            }
+
+            fn append(&self, _: &[Change]) -> Result<(), StoreError> {
+                Ok(())
+            }
+
+            fn save(&self, _: &dyn Unsaved) -> Result<SaveReport, StoreError> {
+                Ok(SaveReport { resources: 0, bytes: 0 })
+            }
+
+            fn read(&self, _: u64) -> Result<Option<Value>, StoreError> {
+                Err(StoreError("it is broken".to_owned()))
+            }
+
+            fn keeps_values(&self) -> bool {
+                true
+            }
+        }
+
+        let shared = Shared { store: Arc::new(Broken), ..shared() };
+        let entries = ["here", "away"].map(|name| {
+            let entry = Entry::new(1, Value::copy_from(&[0xcc, 200]), Class::State);
+            let path = Path::new(["a", name]);
+            let tree = &mut shared.structure.write().tree;
+            tree.make_leaf(&path, Arc::clone(&entry), 99).unwrap();
+            entry
+        });
+        assert!(entries[1].cell().send_away().is_some());
+        let mut seen = shared.values_below(&Path::new(["a"]));
+        seen.sort_by(|one, other| one.0.cmp(&other.0));
+        let seen: Vec<_> =
+            seen.iter().map(|(names, value)| (&*names[0], value.is_some())).collect();
+        assert_eq!(seen, [("away", false), ("here", true)]);
     }
 
     #[test]

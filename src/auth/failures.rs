@@ -57,8 +57,12 @@ impl Failures {
         if over == 0 {
             return true;
         }
-        let wait = WAIT_MIN.saturating_mul(1 << (over - 1).min(20)).min(self.wait_max);
-        now.saturating_duration_since(record.last) >= wait
+        now.saturating_duration_since(record.last) >= self.wait(over)
+    }
+
+    /// How long to wait after so many failures beyond what is free.
+    fn wait(&self, over: u32) -> Duration {
+        WAIT_MIN.saturating_mul(1 << over.saturating_sub(1).min(20)).min(self.wait_max)
     }
 
     /// Notes that these credentials from this address were wrong.
@@ -141,6 +145,22 @@ mod tests {
         failures.note(address(1), 3);
         assert!(!failures.admits(address(1)));
         assert!(failures.admits(address(2)) && failures.admits(None));
+    }
+
+    #[test]
+    fn each_further_failure_doubles_the_wait_up_to_the_longest() {
+        let failures = Failures::new(3, Duration::from_secs(1));
+        let waits: Vec<u128> = (1..=6).map(|over| failures.wait(over).as_millis()).collect();
+        assert_eq!(waits, [100, 200, 400, 800, 1000, 1000]);
+        assert_eq!(failures.wait(u32::MAX).as_millis(), 1000);
+    }
+
+    #[test]
+    fn what_is_long_ago_is_forgiven() {
+        let now = Clock::now();
+        let record = Record { count: 9, last: now, recent: [0; RECENT] };
+        let left = |seconds| record.now(now + Duration::from_secs(seconds)).count;
+        assert_eq!([left(0), left(1), left(4), left(9), left(1000)], [9, 8, 5, 0, 0]);
     }
 
     #[test]

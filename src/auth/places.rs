@@ -30,7 +30,7 @@ impl Places {
     }
 
     /// The places of a user; none if its name cannot be that of a place.
-    fn of<'a>(&'a self, user: &'a str) -> impl Iterator<Item = Path> + use<'a> {
+    pub fn of<'a>(&'a self, user: &'a str) -> impl Iterator<Item = Path> + use<'a> {
         // Names that begin with `$` belong to the broker.
         let good = !user.is_empty()
             && user.len() <= self.name_bytes_max

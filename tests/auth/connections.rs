@@ -67,10 +67,26 @@ fn an_address_with_too_many_wrong_credentials_has_to_wait() {
     }
     assert_eq!(codes[..4], [401; 4]);
     assert!(codes[4..].contains(&429), "{codes:?}");
-    // Who is known goes on.
+    // Who is known goes on, who comes now waits, whatever it says.
     ann.expect("GET", &["live"], nil(), 200);
+    client(&server, "ann").expect("GET", &["live"], nil(), 429);
     let output = server.output();
     assert!(!output.contains("guess") && !output.contains("ann-token"), "{output}");
+}
+
+#[test]
+fn a_wait_ends() {
+    let server = server("auth.failures_max = 1\nauth.failures_wait_max = \"50ms\"\n");
+    make(&server, &[&["live"]]);
+    for guess in 0..2 {
+        server.client_as("ann", &guess.to_string()).expect("GET", &["live"], nil(), 401);
+    }
+    let mut ann = client(&server, "ann");
+    let mut waited = 0;
+    while ann.request("GET", &["live"], nil()).rnum != 200 {
+        waited += 1;
+    }
+    assert!(waited > 0, "it has not waited at all");
 }
 
 #[test]

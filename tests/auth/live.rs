@@ -158,3 +158,43 @@ fn streams_that_begin_while_the_rules_change_do_not_slip_through() {
         server.wait_for_lines("reloaded: ", 2 * round + 2);
     }
 }
+
+#[test]
+fn nobody_is_believed_while_a_reload_closes_the_server() {
+    let open = format!("{USERS}auth.failures_max = 0\nsession.wrong_requests_max = 0\n")
+        .replace("50ms", "0s");
+    let server = Server::start_with(&open);
+    make(&server, &[&["live"]]);
+    let closed = open.replace("\"users\"", "\"allow_none\"");
+    let until_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            // Each request has other credentials, so that each is judged.
+            let mut stranger = server.client();
+            let over = &until_over;
+            scope.spawn(move || {
+                let mut guess = 0_i64;
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let requests: Vec<Request> = (0..30)
+                        .map(|_| {
+                            guess += 1;
+                            let request = Request::new("GET", &["live"]);
+                            request.user("ann", &guess.to_string()).reid(int(guess))
+                        })
+                        .collect();
+                    stranger.send_all(&requests);
+                    for _ in 0..30 {
+                        let answer = stranger.next_answer();
+                        assert!([401, 403].contains(&answer.rnum), "{answer:?}");
+                    }
+                }
+            });
+        }
+        for round in 1..=300 {
+            server.configure(if round % 2 == 1 { &closed } else { &open });
+            server.signal(Signal::HUP);
+            server.wait_for_lines("reloaded: ", round);
+        }
+        until_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}

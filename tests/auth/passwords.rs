@@ -76,6 +76,8 @@ fn a_connection_that_ends_while_its_password_is_judged_leaves_nothing_behind() {
         let mut stranger = server.client_as("eve", &format!("guess {attempt}"));
         stranger.send("GET", &["live"], nil());
         stranger.reset();
+        // It is gone before anybody knows whether its guess was right.
+        server.wait_for_lines("user nobody", attempt + 1);
     }
     client(&server, "ann").expect("GET", &["live"], nil(), 200);
     server.client_as("eve", "correct horse").expect("GET", &["live"], nil(), 200);

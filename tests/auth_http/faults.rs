@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::heimdall::Fault;
 use super::support::{Client, PATIENCE, int, nil};
-use super::{MODEL, expect_end_of_stream, get, get_until, heimdall, make, serve};
+use super::{MODEL, get, get_until, heimdall, make, serve};
 
 #[track_caller]
 fn check(fault: Fault) {
@@ -126,7 +126,7 @@ fn a_service_that_is_away_and_comes_back_finds_all_as_it_was() {
     // Nobody was disturbed, and what changes is known again.
     assert!(ann.barrier().is_empty());
     heimdall.set("ann", "ANN-TOKEN-2", &[]);
-    expect_end_of_stream(&mut ann);
+    ann.expect_end_of_stream(403);
     assert_eq!(get(&server, "ann", "ANN-TOKEN-2"), 200);
 }
 
@@ -147,9 +147,9 @@ fn what_changed_while_the_service_was_away_is_known_when_it_is_back() {
     heimdall.set("ann", "ANN-TOKEN-2", &[]);
     heimdall.set("bob", "BOB-TOKEN", &[]);
     heimdall.start_again();
-    expect_end_of_stream(&mut ann);
+    ann.expect_end_of_stream(403);
     ann.expect("GET", MODEL, nil(), 401);
-    expect_end_of_stream(&mut bob);
+    bob.expect_end_of_stream(403);
     bob.expect("GET", MODEL, nil(), 200);
     assert_eq!(get(&server, "ann", "ANN-TOKEN-2"), 200);
 }
@@ -164,7 +164,7 @@ fn a_token_expires_while_the_service_is_away() {
     ann.expect("STREAM", MODEL, nil(), 200);
     heimdall.stop();
     ann.expect("GET", MODEL, nil(), 200);
-    expect_end_of_stream(&mut ann);
+    ann.expect_end_of_stream(403);
     ann.expect("GET", MODEL, nil(), 401);
 }
 
@@ -187,6 +187,6 @@ fn a_user_who_is_refused_later_is_out() {
     ann.expect("STREAM", MODEL, nil(), 200);
     heimdall.forget("ann");
     heimdall.cut("/auth/ann", "");
-    expect_end_of_stream(&mut ann);
+    ann.expect_end_of_stream(403);
     ann.expect("GET", MODEL, nil(), 401);
 }

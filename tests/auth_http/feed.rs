@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::heimdall::{BROKER_TOKEN, Heimdall};
 use super::support::{Client, PATIENCE, Server, int, nil};
-use super::{expect_end_of_stream, heimdall, serve};
+use super::{heimdall, serve};
 
 fn serve_with_feed(heimdall: &Heimdall) -> Server {
     let url = heimdall.url("/users");
@@ -107,7 +107,7 @@ fn a_user_who_is_removed_is_out_at_once() {
     ann.expect("STREAM", &["live"], nil(), 200);
     heimdall.forget("ann");
     heimdall.feed("ann", true);
-    expect_end_of_stream(&mut ann);
+    ann.expect_end_of_stream(403);
     ann.expect("GET", &["live"], nil(), 401);
     heimdall.wait_until("its stream to close", |heimdall| heimdall.open("/auth/ann") == 0);
 }

@@ -242,6 +242,19 @@ impl Client {
         }
     }
 
+    /// Waits for the last message of a stream, after any updates, and panics unless it has this
+    /// RNUM.
+    #[track_caller]
+    pub fn expect_end_of_stream(&mut self, rnum: i64) {
+        loop {
+            let answer = self.next_answer();
+            if answer.rnum != 200 {
+                assert_eq!(answer.rnum, rnum, "{answer:?}");
+                return;
+            }
+        }
+    }
+
     /// The next whole message, control frame or end, as it comes from the socket. Pings are
     /// answered unless the options say otherwise, and returned.
     pub fn next_frame(&mut self) -> Frame {

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::entry::Entry;
 use super::letters::{Active, Letter, Next};
+use crate::context::Bare;
 use crate::guard::guarded;
 use crate::shared::Shared;
 use crate::state::{Ack, Delivery, Effects, Link, ResourceState, Responder};
@@ -93,7 +94,7 @@ impl Resource {
         let owned = Arc::new(Owned { shared: Arc::clone(shared), kept });
         let active = Active::new(Arc::clone(&owned));
         let resource = Resource { entry, owned };
-        let context = Attended { state: ActorState::Started };
+        let context = Bare::new();
         actix_rt::spawn(Attend { resource, context });
         active
     }
@@ -120,34 +121,13 @@ impl Drop for Resource {
 }
 
 impl Actor for Resource {
-    type Context = Attended;
-}
-
-/// The context of a resource.
-pub struct Attended {
-    state: ActorState,
-}
-
-impl ActorContext for Attended {
-    fn stop(&mut self) {
-        if matches!(self.state, ActorState::Started | ActorState::Running) {
-            self.state = ActorState::Stopping;
-        }
-    }
-
-    fn terminate(&mut self) {
-        self.state = ActorState::Stopped;
-    }
-
-    fn state(&self) -> ActorState {
-        self.state
-    }
+    type Context = Bare;
 }
 
 /// A resource as a task of its thread.
 struct Attend {
     resource: Resource,
-    context: Attended,
+    context: Bare,
 }
 
 impl Future for Attend {
@@ -155,9 +135,8 @@ impl Future for Attend {
 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
         let Attend { resource, context } = self.get_mut();
-        if context.state == ActorState::Started {
+        if context.begin() {
             resource.started(context);
-            context.state = ActorState::Running;
         }
         for _ in 0..LETTERS_PER_TURN {
             match resource.entry.next_letter(&resource.owned, task.waker()) {
@@ -165,7 +144,7 @@ impl Future for Attend {
                 Next::None => return Poll::Pending,
                 Next::NeverAgain => context.stop(),
             }
-            if context.state != ActorState::Running {
+            if context.state() != ActorState::Running {
                 context.terminate();
                 resource.stopped(context);
                 return Poll::Ready(());
@@ -177,7 +156,7 @@ impl Future for Attend {
 }
 
 impl Resource {
-    fn open(&mut self, letter: Letter, context: &mut Attended) {
+    fn open(&mut self, letter: Letter, context: &mut Bare) {
         match letter {
             Letter::Request(request) => self.handle(request, context),
             Letter::Follow(follow) => self.handle(follow, context),

@@ -15,6 +15,9 @@ use crate::protocol::{AuthFields, Path, Refusal, Rnum, Verb, decode_auth};
 use crate::resource::Entry;
 use crate::state::Reid;
 
+/// Epochs that may begin while credentials are judged; with more the request is answered 503.
+const EPOCHS_MAX: usize = 8;
+
 /// Streams up to which nobody looks which of them are over.
 const STREAMS_FEW: usize = 8;
 
@@ -142,11 +145,11 @@ impl Known {
 }
 
 impl Session {
-    /// Whether the session knows what is the case now. If not, it forgets what it knew.
-    pub(super) fn is_current(&mut self) -> bool {
+    /// Forgets what was known before the present epoch.
+    pub(super) fn keep_current(&mut self) {
         let epoch = self.shared.access.epoch();
         if self.who.epoch == epoch {
-            return true;
+            return;
         }
         // The policy may be newer than the epoch, never older.
         self.who.epoch = epoch;
@@ -155,7 +158,6 @@ impl Session {
         self.who.grant = self.who.grant.wrapping_add(1);
         self.who.unsettled = self.who.has_streams();
         self.known.familiar = None;
-        false
     }
 
     /// Makes sure that the known user is that of AUTH.
@@ -166,7 +168,7 @@ impl Session {
         }
         let fields = decode_auth(auth, &self.shared.settings.limits)?;
         let again = same.is_some();
-        match self.judge(fields, again) {
+        match self.judge_in_one_epoch(fields, again) {
             Verdict::Known(identity) => self.accept(auth, identity).map_err(Stop::Refuse),
             Verdict::Pending => Err(Stop::Wait),
             verdict => {
@@ -178,6 +180,20 @@ impl Session {
                 Err(self.refusal(&verdict).into())
             }
         }
+    }
+
+    /// Judges credentials so that the verdict goes with the policy: who is believed under one
+    /// configuration must not be let through by the rules of the one before.
+    fn judge_in_one_epoch(&mut self, fields: AuthFields<'_>, again: bool) -> Verdict {
+        for _ in 0..EPOCHS_MAX {
+            let epoch = self.who.epoch;
+            let verdict = self.judge(fields, again);
+            self.keep_current();
+            if self.who.epoch == epoch {
+                return verdict;
+            }
+        }
+        Verdict::Unavailable
     }
 
     fn judge(&self, fields: AuthFields<'_>, again: bool) -> Verdict {
@@ -329,7 +345,7 @@ impl Session {
 
     /// Ends the streams that their users may no longer have, if that is yet to be found out.
     pub(super) fn settle_streams(&mut self) {
-        self.is_current();
+        self.keep_current();
         if !self.who.unsettled {
             return;
         }

@@ -137,9 +137,9 @@ impl Session {
                 return Err(NotNow);
             }
         }
+        self.keep_current();
         let depth_max = self.shared.settings.limits.payload_depth_max;
         if admitted.connection
-            && self.is_current()
             && let Some(familiar) = &self.known.familiar
             && let Some((verb, entry, request)) = familiar.recognise(message, depth_max)
             && *admitted.user.get_or_insert_with(|| self.is_within_rate(message.len()))
@@ -225,7 +225,6 @@ impl Session {
         bytes: usize,
         admitted: &mut Admitted,
     ) -> Result<(Verb, Subject), Stop> {
-        self.is_current();
         self.identify(request.auth)?;
         if !*admitted.user.get_or_insert_with(|| self.is_within_rate(bytes)) {
             self.shared.counters.quota_rate.add(1);
@@ -308,27 +307,12 @@ impl Session {
         request: &SplitRequest<'_>,
         bytes: usize,
     ) -> Result<Result<(), NotNow>, Refusal> {
-        let reid = request.reid_or_nil();
         match subject {
             Subject::Resource(entry) | Subject::Special(entry) => {
-                if self.through_links.is_some_and(|written| written != entry.number()) {
-                    return Ok(Err(NotNow));
-                }
-                let data = self.data(verb, request)?;
-                if entry.is_linked() && matches!(data, Data::Put(_)) {
-                    self.through_links = Some(entry.number());
-                }
-                let responder = self.responder(reid, bytes);
-                self.hand_over(Stuck::Resource { entry, request: Busy { data, responder } });
+                self.begin_data(verb, entry, None, request, bytes)
             }
             Subject::Streamed(entry, path) => {
-                if self.through_links.is_some_and(|written| written != entry.number()) {
-                    return Ok(Err(NotNow));
-                }
-                let data = self.data(verb, request)?;
-                let responder = self.responder(reid, bytes);
-                self.watch(&entry, path, responder.reid().clone());
-                self.hand_over(Stuck::Resource { entry, request: Busy { data, responder } });
+                self.begin_data(verb, entry, Some(path), request, bytes)
             }
             Subject::Path(path) => {
                 let structural = self.structural(verb, path, request)?;
@@ -337,11 +321,35 @@ impl Session {
                     return Ok(Err(NotNow));
                 }
                 let structural = structural();
-                let responder = self.responder(reid, bytes);
+                let responder = self.responder(request.reid_or_nil(), bytes);
                 self.barrier = true;
                 self.hand_over(Stuck::Directory(Task { structural, responder }));
+                Ok(Ok(()))
             }
         }
+    }
+
+    /// Sends a request to a resource; `streamed` is where that is, for a stream.
+    fn begin_data(
+        &mut self,
+        verb: Verb,
+        entry: Arc<Entry>,
+        streamed: Option<Path>,
+        request: &SplitRequest<'_>,
+        bytes: usize,
+    ) -> Result<Result<(), NotNow>, Refusal> {
+        if self.through_links.is_some_and(|written| written != entry.number()) {
+            return Ok(Err(NotNow));
+        }
+        let data = self.data(verb, request)?;
+        if entry.is_linked() && matches!(data, Data::Put(_)) {
+            self.through_links = Some(entry.number());
+        }
+        let responder = self.responder(request.reid_or_nil(), bytes);
+        if let Some(path) = streamed {
+            self.watch(&entry, path, responder.reid().clone());
+        }
+        self.hand_over(Stuck::Resource { entry, request: Busy { data, responder } });
         Ok(Ok(()))
     }
 

@@ -10,11 +10,9 @@ use std::time::Duration;
 
 use actix_web::http::header::{AUTHORIZATION, HeaderValue};
 use actix_web::rt::time::timeout;
-use anyhow::Context;
 use awc::{Client, ClientBuilder, ClientResponse, Connector};
 use futures_core::Stream;
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 
 use super::lines::{Lines, TooLong};
 use super::record::Wrong;
@@ -32,32 +30,6 @@ pub enum Failure {
 pub struct Service {
     client: Client,
     timeout: Duration,
-}
-
-/// What encryption needs, with the authorities that this machine trusts.
-///
-/// # Errors
-/// If encryption cannot be used at all.
-pub fn encryption() -> anyhow::Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        log::warn!("auth_http.url: some certificates of this machine cannot be read: {error}");
-    }
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        log::warn!(
-            "auth_http.url: this machine trusts no certificate authority, so no https service \
-             can be reached; on Debian the package ca-certificates has them"
-        );
-    }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .context("auth_http.url: TLS cannot be used")?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }
 
 impl Service {

@@ -12,6 +12,7 @@ use actix_web::rt::time::{sleep, timeout};
 use fanal_actors::{Broker, Path, Provision, Rnum};
 use tokio::task::JoinSet;
 
+use super::super::places::Places;
 use super::Context;
 use super::client::{Failure, Lined};
 use super::record::{UserLine, is_name, read_user};
@@ -30,8 +31,8 @@ pub struct Feed {
     pub url: String,
     /// What it is asked with; empty for nothing.
     pub token: String,
-    /// The places of each user, with `{user}` for the name.
-    pub paths: Vec<String>,
+    /// The places of each user.
+    pub places: Places,
 }
 
 /// Follows the feed for ever.
@@ -119,7 +120,7 @@ impl Work {
         let (context, feed) = (Rc::clone(&self.context), Rc::clone(&self.feed));
         let broker = self.broker.clone();
         self.tasks.spawn_local(async move {
-            for path in feed.paths.iter().filter_map(|path| place_of(path, &user)) {
+            for path in feed.places.of(&user) {
                 provide(&context, &broker, path, line.removed).await;
             }
             user
@@ -157,30 +158,5 @@ async fn provide(context: &Context, broker: &Broker, path: Path, removed: bool) 
         rnum => context
             .failed_places
             .warn(format_args!("auth_http.users_url: {path} is not {what}: {}", rnum.text())),
-    }
-}
-
-/// A place of a user; `None` if it is not the user's own, because its path does not name it.
-fn place_of(pattern: &str, user: &str) -> Option<Path> {
-    pattern
-        .contains("{user}")
-        .then(|| Path::new(pattern.split('/').map(|name| name.replace("{user}", user))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_names_its_user() {
-        let check = |pattern: &str, user: &str, expected: Option<&[&str]>| {
-            let expected = expected.map(|names| Path::new(names.iter().copied()));
-            assert_eq!(place_of(pattern, user), expected, "{pattern} {user}");
-        };
-        check("user/{user}/model", "ann", Some(&["user", "ann", "model"]));
-        check("{user}", "a b", Some(&["a b"]));
-        check("home-{user}/x", "ann", Some(&["home-ann", "x"]));
-        check("user/{user}/input", "{user}", Some(&["user", "{user}", "input"]));
-        check("live", "ann", None);
     }
 }

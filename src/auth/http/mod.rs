@@ -33,12 +33,14 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::places::Places;
 use super::secrets::sha256;
+use super::trust;
 use super::{Background, Claim, Outcome, Provider, Surroundings};
 use crate::config::Config;
 use backoff::Backoff;
 use cache::{Bounds, Cache, Checked, Now, QUESTIONS_MAX, Verdict};
-use client::{Service, encryption, header};
+use client::{Service, header};
 use feed::Feed;
 use record::{TOKEN_BYTES_MAX, Token, is_name};
 use sparing::Sparing;
@@ -75,7 +77,7 @@ impl Http {
             }
         }
         let is_encrypted = [url, users_url].iter().any(|url| is_https(url));
-        let encryption = is_encrypted.then(encryption).transpose()?;
+        let encryption = is_encrypted.then(|| trust::https("auth_http.url")).transpose()?;
         let backoff = Backoff::new(settings.retry_wait_max);
         let cache = Cache::new(Bounds {
             users_max: settings.users_max,
@@ -89,7 +91,7 @@ impl Http {
             feed: (!users_url.is_empty()).then(|| Feed {
                 url: users_url.clone(),
                 token: settings.token.reveal().to_owned(),
-                paths: config.auth.user_paths.clone(),
+                places: Places::new(&config.auth.user_paths, config.limits.name_bytes_max),
             }),
             encryption,
             timeout: settings.timeout,
@@ -251,12 +253,7 @@ fn is_private(url: &str) -> bool {
         return true;
     }
     let Ok(uri) = url.parse::<Uri>() else { return false };
-    let host = uri.host().unwrap_or_default();
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
-    match address {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
-    }
+    trust::is_loopback(uri.host().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -9,8 +9,9 @@ use actix_web::rt::task::spawn_blocking;
 use actix_web::rt::time::timeout;
 use anyhow::{Context, ensure};
 use awc::{Client, Connector};
-use rustls::crypto::ring;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+
+use super::super::trust;
 
 /// The largest set of keys.
 const SET_BYTES_MAX: usize = 256 * 1024;
@@ -48,9 +49,9 @@ impl Source {
             url.authority().is_some_and(|authority| authority.as_str().contains('@'));
         ensure!(!has_password, "auth_jwt.keys: the URL has a user in it, which is not sent");
         let tls = match scheme.to_ascii_lowercase().as_str() {
-            "https" => Some(Arc::new(trust()?)),
+            "https" => Some(trust::https("auth_jwt.keys")?),
             "http" => {
-                if !is_loopback(host) {
+                if !trust::is_loopback(host) {
                     log::warn!(
                         "auth_jwt.keys: over http who is on the way can replace the keys and be \
                          every user; https prevents that"
@@ -126,32 +127,6 @@ async fn fetch(url: &Uri, tls: Option<Arc<ClientConfig>>) -> Result<Vec<u8>, Str
     }
     let body = response.body().limit(SET_BYTES_MAX).await.map_err(|error| error.to_string())?;
     Ok(body.to_vec())
-}
-
-/// Believes whom the system believes.
-fn trust() -> anyhow::Result<ClientConfig> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    let (good, _) = roots.add_parsable_certificates(found.certs);
-    if good == 0 {
-        log::warn!(
-            "auth_jwt.keys: the system has no certificates of authorities, so no server can be \
-             believed; install them, or name a file in SSL_CERT_FILE"
-        );
-    }
-    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .context("TLS cannot be used")?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
-}
-
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_matches(['[', ']']);
-    let address = host.parse::<std::net::IpAddr>();
-    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -2,20 +2,22 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{anyhow, bail, ensure};
 use futures_core::Stream;
-use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{FromSql, Timestamp, Type};
 use tokio_postgres::{Client, Config, Statement};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::super::trust;
 use super::answer::{Answer, Row};
 use crate::config::AuthSql;
+
+/// The key that messages about encryption begin with.
+const KEY: &str = "auth_sql.url";
 
 /// What is expected of a URL, for messages.
 const EXPECTED: &str = "expected a URL such as postgresql://fanal@db.example.org/campus";
@@ -156,20 +158,11 @@ fn read_url(settings: &AuthSql) -> anyhow::Result<Config> {
 
 /// Encryption, with a certificate that the system trusts: here tokens travel.
 fn tls(mode: SslMode) -> anyhow::Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    if mode != SslMode::Disable {
-        let found = rustls_native_certs::load_native_certs();
-        let (added, _) = roots.add_parsable_certificates(found.certs);
-        if added == 0 && mode == SslMode::Require {
-            log::warn!(
-                "auth_sql: this system trusts no certificates at all; SSL_CERT_FILE in the \
-                        environment names a file of them"
-            );
-        }
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    let roots = match mode {
+        SslMode::Disable => RootCertStore::empty(),
+        _ => trust::authorities(KEY),
+    };
+    trust::encryption(KEY, roots)
 }
 
 impl Columns {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use actix_web::rt::task::spawn_blocking;
 use actix_web::rt::time::sleep_until;
-use fanal_actors::{Broker, Path, Rule};
+use fanal_actors::{Broker, Path, Rule, Value};
 use parking_lot::Mutex;
 
 use super::provider::{Background, Claim, Outcome, Provider, Surroundings};
@@ -90,7 +90,11 @@ impl Shared {
     /// Looks what is there, and says what has changed.
     fn look(&self, broker: &Broker) {
         let _turn = self.turn.lock();
-        let below = |name| broker.values_below(&Path::new(["$fanal", "auth", name]));
+        let below = |name| {
+            let found = broker.values_below(&Path::new(["$fanal", "auth", name]));
+            let or_broken = |value: Option<Value>| value.unwrap_or_else(unreadable);
+            found.into_iter().map(|(names, value)| (names, or_broken(value))).collect()
+        };
         let read = Read { users: below("users"), rules: below("rules") };
         let (changes, counts) = {
             let mut known = self.known.lock();
@@ -141,6 +145,27 @@ impl Shared {
     }
 }
 
+/// What stands for a value that the store cannot read: no map, and so broken, which never opens
+/// anything.
+fn unreadable() -> Value {
+    let mut bytes = Vec::new();
+    // Writing to memory cannot fail.
+    let _ = rmp::encode::write_str(&mut bytes, "this value cannot be read from the store");
+    Value::copy_from(&bytes)
+}
+
 fn first(waits: &[Duration], or: Duration) -> Duration {
     waits.first().copied().unwrap_or(or)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_cannot_be_read_denies() {
+        let seen = entry::rule(unreadable().as_bytes());
+        assert!(matches!(seen, entry::Entry::BrokenDeny(..)), "{seen:?}");
+        assert!(entry::user(unreadable().as_bytes(), "admin").is_err());
+    }
 }
