@@ -1,6 +1,6 @@
 //! Limits and quotas of roles.
 
-use super::support::{Client, ClientOptions, Server, bin, int, nil};
+use super::support::{Client, ClientOptions, Request, Server, bin, int, nil};
 use super::{USERS, client};
 
 /// A server whose students may have so much, with an admin listener.
@@ -32,6 +32,19 @@ fn connections_of_a_user() {
     server.wait_for_line("closed: the client closed it");
     third.expect("GET", &["all", "x"], nil(), 200);
     assert_eq!(server.metric("fanal_quota_connections_total"), 1);
+}
+
+#[test]
+fn a_connection_of_two_users_has_one_place_of_each() {
+    let server = limited("connections = 1");
+    let mut both = client(&server, "ann");
+    both.expect("STREAM", &["all", "x"], nil(), 200);
+    for user in ["bob", "ann", "bob", "ann"] {
+        let request = Request::new("GET", &["all", "x"]).user(user, &format!("{user}-token"));
+        both.send_request(&request);
+        assert_eq!(both.next_answer().rnum, 200, "{user}");
+    }
+    client(&server, "ann").expect("GET", &["all", "x"], nil(), 429);
 }
 
 #[test]
@@ -80,7 +93,7 @@ fn streams_of_a_connection() {
     assert_eq!(ann.next_answer().rnum, 200);
     ann.expect("STREAM", &["all", "b"], nil(), 200);
     ann.expect("STREAM", &["all", "c"], nil(), 429);
-    let stop = super::support::Request::new("STOP", &["all", "a"]);
+    let stop = Request::new("STOP", &["all", "a"]);
     ann.send_request(&stop.user("ann", "ann-token").reid(reid));
     assert_eq!(ann.next_answer().rnum, 200);
     ann.expect("STREAM", &["all", "c"], nil(), 200);
