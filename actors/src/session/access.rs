@@ -333,7 +333,8 @@ impl Session {
     /// Remembers whose a stream is that is about to be opened.
     pub(super) fn watch(&mut self, entry: &Entry, path: Path, reid: Reid) {
         let Some(proven) = self.who.proven.clone() else { return };
-        let streams = self.who.streams.get_or_insert_default();
+        // Most have one stream, and a list begins with room for four.
+        let streams = self.who.streams.get_or_insert_with(|| Box::new(Vec::with_capacity(1)));
         // Those that are over are forgotten whenever there may be twice as many as are open.
         if streams.len() > STREAMS_FEW
             && streams.len() / 2 > self.outbox.streams() + self.shared.settings.requests_max
