@@ -15,10 +15,10 @@ use fanal_actors::{
 use rustls::ServerConfig;
 use tokio::sync::Notify;
 
+use crate::admin::{Admin, Gate, Place};
 use crate::config::{
     Auth, AuthMode, Config, DEFAULT_FILE, Loaded, ServerArgs, StoreEngine, StoreSync,
 };
-use crate::control::Controls;
 use crate::doors::{
     Door, DoorSettings, listen, listen_unix, load_tls, serve_direct, serve_tcp, serve_unix,
 };
@@ -56,22 +56,10 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         let broker = Broker::start(settings(config), policy, credentials, store, wanted)?;
         surroundings.connect(broker.clone());
         let mut listeners = listeners;
-        if let Some(listener) = listeners.admin.take() {
-            actix_web::rt::spawn(admin::serve(listener, broker.clone(), authority.clone())?);
-        }
         let reloader = Reloader::new(args, config, authority.clone(), broker.clone());
         actix_web::rt::spawn(reloader.clone().watch());
-        if config.store.engine != StoreEngine::Memory {
-            let (broker, reloader) = (broker.clone(), reloader.clone());
-            let controls = Controls { broker, authority, reloader };
-            // A path may be too long for a socket.
-            if let Err(error) = control::serve(&config.store.directory, controls) {
-                log::warn!(
-                    "{error:#}: `fanal snapshot` can look at the data of a stopped server only, \
-                     and `fanal reload` and `fanal auth explain` cannot ask this one"
-                );
-            }
-        }
+        let admin = Admin::new(broker.clone(), authority, reloader.clone());
+        serve_admin(listeners.admin.take(), &admin, config)?;
         let server = serve(listeners, config, tls, broker.clone())?;
         let handle = server.handle();
         let running = actix_web::rt::spawn(server);
@@ -99,6 +87,32 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         anyhow::ensure!(!failed, "a thread of the server has failed; see the log");
         Ok(())
     })
+}
+
+/// Has the admin listener and the control socket answer.
+fn serve_admin(
+    listener: Option<TcpListener>,
+    admin: &Admin,
+    config: &Config,
+) -> anyhow::Result<()> {
+    if let Some(listener) = listener {
+        let gate = Gate::Token(config.admin.token.clone());
+        actix_web::rt::spawn(admin::serve(Place::Port(listener), admin.clone(), gate)?);
+    }
+    if config.store.engine == StoreEngine::Memory {
+        return Ok(());
+    }
+    // A path may be too long for a socket.
+    match control::listen(&config.store.directory) {
+        Ok(listener) => {
+            actix_web::rt::spawn(admin::serve(Place::File(listener), admin.clone(), Gate::Open)?);
+        }
+        Err(error) => log::warn!(
+            "{error:#}: `fanal snapshot` can look at the data of a stopped server only, and \
+             `fanal reload`, `fanal auth explain` and others cannot ask this one"
+        ),
+    }
+    Ok(())
 }
 
 /// Closes every session, saves, and says what happened.

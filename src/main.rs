@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Some(Command::Reload(args)) => return cli::reload::run(args),
         Some(Command::Auth(AuthCommand::Explain(args))) => return cli::auth::run(args),
         Some(Command::Token(command)) => return cli::token::run(command),
+        Some(Command::Operate(operation)) => return cli::operate::run(operation),
         None => match config::load(&cli.server, cli::environment()) {
             Ok(loaded) => app::run(&loaded, &cli.server),
             Err(problems) => return cli::check_config::fail(&problems),

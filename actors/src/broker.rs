@@ -10,6 +10,7 @@ use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use crate::access::Policy;
 use crate::counters::Counters;
 use crate::directory::{Directory, Task};
+use crate::inspect::Inspector;
 use crate::ports::{
     ChangeKind, Credentials, Peer, SaveReport, Snapshot, Store, StoreError, Throttle,
 };
@@ -18,7 +19,7 @@ use crate::session::Session;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::{Ending, Outbox, Reid, Responder};
-use crate::supervisor::{Finish, Supervisor, preload, restore};
+use crate::supervisor::{Save, Supervisor, preload, restore};
 use crate::verbs::Structural;
 
 /// Why the broker did not start.
@@ -134,6 +135,27 @@ impl Broker {
         self.shared.structure.read().tree.nodes()
     }
 
+    /// What looks at everything for who operates the broker.
+    pub fn inspector(&self) -> Inspector {
+        Inspector::new(Arc::clone(&self.shared))
+    }
+
+    /// Saves what has changed, now; `None` if everything was saved already.
+    ///
+    /// # Errors
+    /// If the store cannot be written.
+    pub async fn save(&self) -> Result<Option<SaveReport>, StoreError> {
+        match self.supervisor.send(Save).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(StoreError(format!("the supervisor is gone: {error}"))),
+        }
+    }
+
+    /// Ends a session; `false` if there is none of this number.
+    pub fn kick(&self, session: u64) -> bool {
+        self.shared.sessions.end_one(session, Ending::Kicked)
+    }
+
     /// Whether what is acknowledged gets to the disk: `false` from an error of the store until it
     /// works again.
     pub fn is_durable(&self) -> bool {
@@ -213,10 +235,7 @@ impl Broker {
         if actix_rt::time::timeout(drain, all_ended).await.is_err() {
             log::warn!("{} connections did not close in time", self.shared.sessions.count());
         }
-        let outcome = match self.supervisor.send(Finish).await {
-            Ok(outcome) => outcome,
-            Err(error) => Err(StoreError(format!("the supervisor is gone: {error}"))),
-        };
+        let outcome = self.save().await;
         for thread in &*self.threads {
             thread.stop();
         }

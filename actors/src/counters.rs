@@ -38,6 +38,8 @@ counters! {
     connections_closed_idle,
     /// Connections that were closed because all they sent was malformed or not permitted.
     connections_closed_wrong,
+    /// Connections that an operator ended.
+    connections_closed_kicked,
     /// Requests that were carried out or refused, whatever their answer.
     requests,
     /// Messages that were no request.

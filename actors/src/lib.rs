@@ -10,6 +10,7 @@ mod context;
 mod counters;
 mod directory;
 mod guard;
+mod inspect;
 pub mod ports;
 mod protocol;
 mod resource;
@@ -28,11 +29,13 @@ pub use broker::{Broker, Provision, StartError};
 pub use context::Bare;
 pub use counters::{Counter, Counters};
 pub use guard::{guarded, is_guarded};
+pub use inspect::{Inspector, LinkView, ResourceView, SessionView, StreamView, TreeView, Wanted};
 pub use protocol::{
     AuthFields, Boundary, Class, Fault, Limits, Name, Path, Pattern, Refusal, Response, Rnum,
     SplitError, SplitRequest, Value, Verb, encode_after_payload, encode_before_payload,
     encode_response, split, split_value,
 };
+pub use resource::Activity;
 pub use session::{Session, SessionSummary, Turn, WrongRequests};
 pub use settings::{ClassRule, Settings, Sync};
 pub use state::{Ending, OutboxLimits, Outgoing};

@@ -208,6 +208,8 @@ pub struct Presented<'a> {
 pub struct Peer {
     /// Its IPv6 address, or an IPv4 address mapped into one, if it has any.
     pub address: Option<[u8; 16]>,
+    /// When it connected, in seconds since 1970.
+    pub opened: u32,
     /// Credentials that came with it, if any did.
     pub credentials: Option<Box<PeerCredentials>>,
 }

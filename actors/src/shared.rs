@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use actix::ArbiterHandle;
 use parking_lot::{Mutex, RwLock};
 
-use crate::access::Policy;
+use crate::access::{Identity, Policy};
 use crate::counters::Counters;
-use crate::ports::{Credentials, Snapshot, SnapshotItem, Store, StoreError};
+use crate::ports::{Credentials, Peer, Snapshot, SnapshotItem, Store, StoreError};
 use crate::protocol::{Class, Name, Path, Value};
 use crate::resource::Entry;
 use crate::settings::{Settings, Sync};
@@ -332,7 +332,20 @@ impl Reader {
     }
 }
 
-/// The sessions that are open, so that they can be counted and asked to end.
+/// A session as others know it.
+#[derive(Clone)]
+pub struct Member {
+    /// What it has yet to receive.
+    pub outbox: Weak<Outbox>,
+    /// The last user that it proved to be; `None` until then.
+    pub user: Option<Arc<Identity>>,
+    /// The address of the other end, as in [`Peer`].
+    pub address: Option<[u8; 16]>,
+    /// When it was opened, in seconds since 1970.
+    pub opened: u32,
+}
+
+/// The sessions that are open, so that they can be counted, looked at and asked to end.
 pub struct Sessions {
     open: Mutex<Open>,
     max: usize,
@@ -340,7 +353,7 @@ pub struct Sessions {
 
 #[derive(Default)]
 struct Open {
-    outboxes: HashMap<u64, Weak<Outbox>>,
+    members: HashMap<u64, Member>,
     last: u64,
     ending: Option<Ending>,
 }
@@ -352,25 +365,62 @@ impl Sessions {
 
     /// Admits a session and returns its number, or `None` if there are as many as there may be or
     /// the broker is stopping.
-    pub fn admit(&self, outbox: &Arc<Outbox>) -> Option<u64> {
+    pub fn admit(&self, outbox: &Arc<Outbox>, peer: &Peer) -> Option<u64> {
         let mut open = self.open.lock();
-        if open.outboxes.len() >= self.max || open.ending.is_some() {
+        if open.members.len() >= self.max || open.ending.is_some() {
             return None;
         }
         open.last += 1;
         let number = open.last;
-        open.outboxes.insert(number, Arc::downgrade(outbox));
+        let member = Member {
+            outbox: Arc::downgrade(outbox),
+            user: None,
+            address: peer.address,
+            opened: peer.opened,
+        };
+        open.members.insert(number, member);
         Some(number)
+    }
+
+    /// Says who a session is now.
+    pub fn note_user(&self, number: u64, user: Arc<Identity>) {
+        if let Some(member) = self.open.lock().members.get_mut(&number) {
+            member.user = Some(user);
+        }
+    }
+
+    /// The sessions that are open, in the order in which they were opened.
+    pub fn all(&self) -> Vec<(u64, Member)> {
+        let mut all: Vec<_> = {
+            let open = self.open.lock();
+            open.members.iter().map(|(number, member)| (*number, member.clone())).collect()
+        };
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all
+    }
+
+    /// The session of this number.
+    pub fn one(&self, number: u64) -> Option<Member> {
+        self.open.lock().members.get(&number).cloned()
+    }
+
+    /// Asks one session to end; `false` if there is none of this number.
+    pub fn end_one(&self, number: u64, ending: Ending) -> bool {
+        let Some(outbox) = self.one(number).and_then(|member| member.outbox.upgrade()) else {
+            return false;
+        };
+        outbox.request_end(ending);
+        true
     }
 
     /// Forgets a session.
     pub fn leave(&self, number: u64) {
-        self.open.lock().outboxes.remove(&number);
+        self.open.lock().members.remove(&number);
     }
 
     /// Sessions that are open.
     pub fn count(&self) -> usize {
-        self.open.lock().outboxes.len()
+        self.open.lock().members.len()
     }
 
     /// Whether sessions are asked to end.
@@ -382,7 +432,7 @@ impl Sessions {
     pub fn wake_all(&self) {
         let outboxes: Vec<_> = {
             let open = self.open.lock();
-            open.outboxes.values().filter_map(Weak::upgrade).collect()
+            open.members.values().filter_map(|member| member.outbox.upgrade()).collect()
         };
         for outbox in outboxes {
             outbox.wake();
@@ -394,7 +444,7 @@ impl Sessions {
         let outboxes: Vec<_> = {
             let mut open = self.open.lock();
             open.ending = Some(ending);
-            open.outboxes.values().filter_map(Weak::upgrade).collect()
+            open.members.values().filter_map(|member| member.outbox.upgrade()).collect()
         };
         for outbox in outboxes {
             outbox.request_end(ending);
@@ -534,13 +584,15 @@ pub mod tests {
         let shared = shared();
         let outbox = || Arc::new(Outbox::new(Arc::clone(&shared.settings.outbox)));
         let (one, two) = (outbox(), outbox());
-        let first = shared.sessions.admit(&one).unwrap();
-        assert!(shared.sessions.admit(&two).is_some());
-        assert!(shared.sessions.admit(&two).is_none());
+        let peer = Peer::default();
+        let admit = |outbox| shared.sessions.admit(outbox, &peer);
+        let first = admit(&one).unwrap();
+        assert!(admit(&two).is_some());
+        assert!(admit(&two).is_none());
         shared.sessions.leave(first);
-        assert!(shared.sessions.admit(&two).is_some_and(|number| number != first));
+        assert!(admit(&two).is_some_and(|number| number != first));
         shared.sessions.end_all(Ending::ShuttingDown);
         shared.sessions.leave(first + 1);
-        assert!(shared.sessions.admit(&one).is_none());
+        assert!(admit(&one).is_none());
     }
 }

@@ -2,6 +2,7 @@
 
 use fanal_actors::{Identity, Path, Policy, Verb};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Authority;
 
@@ -23,7 +24,7 @@ pub struct Question {
 }
 
 /// What decided, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Answer {
     /// Whether it is allowed.
     pub allowed: bool,

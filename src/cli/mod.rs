@@ -7,6 +7,7 @@ pub mod auth;
 pub mod check_config;
 mod client;
 pub mod demo;
+pub mod operate;
 mod picture;
 pub mod print_config;
 pub mod reload;
@@ -168,6 +169,9 @@ pub enum Command {
         after_help = "Example: fanal token new ann --role student --file users.toml"
     )]
     Token(TokenCommand),
+    /// What operators do.
+    #[command(flatten)]
+    Operate(operate::Operation),
 }
 
 /// What `fanal auth` can do.

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::auth_keys::{Auth, AuthHttp, AuthJwt, AuthMtls, AuthSql};
-use super::choices::{LogFormat, StoreEngine, StoreSync};
+use super::choices::{LogFormat, Secret, StoreEngine, StoreSync};
 use super::kind::{Kind, bytes, count, time};
 use super::preload::Declared;
 use super::show::Show;
@@ -45,7 +45,8 @@ pub struct Config {
     pub tcp: Tcp,
     /// A socket in the file system on which the messages come back to back.
     pub unix: Unix,
-    /// A port for who operates the server: `/healthz`, `/readyz` and `/metrics` over HTTP.
+    /// A port for who operates the server: `/healthz`, `/readyz`, `/metrics` and, with a token, an
+    /// API over HTTP.
     pub admin: Admin,
     /// Encryption of the WebSocket port; both files are needed for it.
     pub tls: Tls,
@@ -186,11 +187,15 @@ key_sections! {
         /// Whether there is such a port.
         enabled: bool = false, Kind::Flag;
 
-        /// The address to listen on; everybody who reaches it may read what is there.
+        /// The address to listen on; everybody who reaches it may read the metrics.
         bind: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST), Kind::Address;
 
         /// The TCP port to listen on; 0 takes any free one and logs it.
         port: u16 = 3001, count(0, 65_535);
+
+        /// What the API below `/v1` wants as `Authorization: Bearer`; empty for no API on this
+        /// port. The commands of `fanal` use a socket in `store.directory` and need no token.
+        token: Secret = Secret::default(), Kind::Secret;
     }
 
     /// Encryption of the WebSocket port; both files are needed for it.

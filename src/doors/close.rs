@@ -8,6 +8,7 @@
 //! | 1003 | 400 | a text message | send requests as binary messages |
 //! | 1008 | 401 | no good request within `auth.first_request_timeout` | send one with credentials |
 //! | 1008 | 403 | only malformed or forbidden requests (`session.wrong_requests_max`) | mend it |
+//! | 1008 | 403 | an operator ended it (`fanal kick`) | ask the operator |
 //! | 1009 | 413 | a message over `limits.message_bytes_max` | send less, or raise the limit |
 //! | 1011 | 500 | a fault of the broker | report it |
 //! | 4408 | - | a ping was not answered for `websocket.pong_timeout` | answer pings |
@@ -46,6 +47,8 @@ pub enum CloseReason {
     Unproven,
     /// All that came was malformed or not permitted.
     OnlyWrong,
+    /// An operator wanted it.
+    Kicked,
     /// The client took nothing of what was sent.
     Stalled,
     /// A fault of the broker in the handling of this connection.
@@ -70,6 +73,7 @@ impl CloseReason {
             CloseReason::OnlyWrong => {
                 (1008, "only malformed or forbidden requests (session.wrong_requests_max)")
             }
+            CloseReason::Kicked => (1008, "an operator ended this connection"),
             CloseReason::MessageTooBig => (1009, "the message is over limits.message_bytes_max"),
             CloseReason::InternalError => (1011, "a fault of the server; see its log"),
             CloseReason::Unresponsive => {
@@ -90,7 +94,7 @@ impl CloseReason {
             CloseReason::ShuttingDown => Some(Rnum::ServiceUnavailable),
             CloseReason::ProtocolError(_) | CloseReason::TextMessage => Some(Rnum::BadRequest),
             CloseReason::Unproven => Some(Rnum::Unauthorized),
-            CloseReason::OnlyWrong => Some(Rnum::Forbidden),
+            CloseReason::OnlyWrong | CloseReason::Kicked => Some(Rnum::Forbidden),
             CloseReason::MessageTooBig => Some(Rnum::PayloadTooLarge),
             CloseReason::Idle => Some(Rnum::RequestTimeout),
             CloseReason::InternalError => Some(Rnum::InternalServerError),
@@ -108,6 +112,7 @@ impl CloseReason {
             CloseReason::TextMessage => "a text message came (1003)".into(),
             CloseReason::Unproven => "no good request came in time (1008)".into(),
             CloseReason::OnlyWrong => "only malformed or forbidden requests came (1008)".into(),
+            CloseReason::Kicked => "an operator ended it (1008)".into(),
             CloseReason::MessageTooBig => "a message was too big (1009)".into(),
             CloseReason::InternalError => "a fault of the server (1011)".into(),
             CloseReason::Unresponsive => "a ping was not answered (4408)".into(),
@@ -124,6 +129,7 @@ impl CloseReason {
             CloseReason::Unproven => &counters.connections_closed_unproven,
             CloseReason::OnlyWrong => &counters.connections_closed_wrong,
             CloseReason::Stalled => &counters.connections_closed_stalled,
+            CloseReason::Kicked => &counters.connections_closed_kicked,
             _ => return,
         };
         counter.add(1);
@@ -134,6 +140,7 @@ impl From<Ending> for CloseReason {
     fn from(ending: Ending) -> Self {
         match ending {
             Ending::ShuttingDown => CloseReason::ShuttingDown,
+            Ending::Kicked => CloseReason::Kicked,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! nothing.
 
 use std::net::IpAddr;
+use std::time::UNIX_EPOCH;
 
 use actix_http::RequestHead;
 use actix_web::http::header::AUTHORIZATION;
@@ -11,6 +12,7 @@ use fanal_actors::ports::{Peer, PeerCredentials};
 
 use super::DoorSettings;
 use super::certificate::Certified;
+use crate::clock::Clock;
 
 /// The longest header that is looked at, in bytes; a JSON Web Token may be long.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
@@ -21,7 +23,12 @@ pub fn peer(address: Option<IpAddr>, credentials: Option<PeerCredentials>) -> Pe
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),
     };
-    Peer { address: address.map(octets), credentials: credentials.map(Box::new) }
+    let opened = Clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Peer {
+        address: address.map(octets),
+        opened: u32::try_from(opened).unwrap_or(u32::MAX),
+        credentials: credentials.map(Box::new),
+    }
 }
 
 /// The credentials in the head of a request: `Authorization: Basic` with user and token,

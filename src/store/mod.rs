@@ -92,7 +92,7 @@ pub use self::inspect::{FileReport, Inspected, inspect};
 use self::journal::Journal;
 pub use self::memory::MemoryStore;
 use self::snapshot::Found;
-pub use self::snapshot::write_to;
+pub use self::snapshot::{Sink, write_to};
 
 /// Opens the store that the configuration names.
 ///

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, Write};
-use std::os::unix::net::UnixStream;
 use std::path::Path as FilePath;
 
 use fanal_actors::ports::{SaveReport, Snapshot, SnapshotItem};
@@ -44,13 +43,6 @@ pub trait Sink: Write {
 impl Sink for File {
     fn sync(&mut self, is_end: bool) -> io::Result<()> {
         if is_end { self.sync_all() } else { self.sync_data() }
-    }
-}
-
-/// The other end keeps it.
-impl Sink for UnixStream {
-    fn sync(&mut self, _: bool) -> io::Result<()> {
-        Ok(())
     }
 }
 

@@ -187,15 +187,15 @@ fn explain_names_the_provider_and_the_rule() {
 }
 
 #[test]
-fn the_admin_listener_explains_too() {
-    let server = server("admin.enabled = true\nadmin.port = 0\n");
-    let (status, body) = server.admin("/v1/auth/explain?user=ann&verb=PUT&path=user/ann/model");
-    assert_eq!(status, 200, "{body}");
-    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+fn the_api_explains_too() {
+    let server = server("");
+    let (status, answer) = server.api("GET", "auth/explain?user=ann&verb=PUT&path=user/ann/model");
+    assert_eq!(status, 200, "{answer}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(answer["allowed"], true);
     assert_eq!(answer["provider"], "users");
     assert_eq!(answer["roles"], serde_json::json!(["student"]));
     assert!(answer["reason"].as_str().unwrap().contains("write the own"), "{answer}");
-    assert_eq!(server.admin("/v1/auth/explain?user=ann&verb=FLY&path=a").0, 400);
-    assert_eq!(server.admin("/v1/auth/explain?user=ann").0, 400);
+    assert_eq!(server.api("GET", "auth/explain?user=ann&verb=FLY&path=a").0, 400);
+    assert_eq!(server.api("GET", "auth/explain?user=ann").0, 400);
 }

@@ -1,7 +1,8 @@
 //! The real server binary as a process, with a configuration and data of its own.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -206,20 +207,36 @@ impl Server {
     /// Asks the admin listener, which `admin.enabled` with `admin.port = 0` opens, for a path:
     /// status and body.
     pub fn admin(&self, path: &str) -> (u16, String) {
-        let port = self
-            .running()
-            .output
-            .wait_for("the port of the admin listener", |line| {
-                port_behind(line, "http://127.0.0.1:")
-            })
-            .unwrap_or_else(|reason| panic!("{reason}"));
-        let answer = http(
-            port,
-            &format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"),
-        );
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a whole HTTP answer");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        (status.expect("a status"), body.to_owned())
+        self.admin_with(path, "")
+    }
+
+    /// The same with further lines of the head, each of which ends with CR LF.
+    pub fn admin_with(&self, path: &str, lines: &str) -> (u16, String) {
+        split_answer(&http(self.admin_port(), &request("GET", path, lines)))
+    }
+
+    /// Where the admin listener is.
+    pub fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.admin_port())
+    }
+
+    fn admin_port(&self) -> u16 {
+        let is_there = |line: &str| port_behind(line, "http://127.0.0.1:");
+        let found = self.running().output.wait_for("the port of the admin listener", is_there);
+        found.unwrap_or_else(|reason| panic!("{reason}"))
+    }
+
+    /// Asks the API at the socket in the data directory for something below `/v1`: status and
+    /// answer.
+    pub fn api(&self, method: &str, what: &str) -> (u16, String) {
+        let socket = self.data().join("fanal.control");
+        let mut stream = UnixStream::connect(socket).expect("the server has a control socket");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+        let request = request(method, &format!("/v1/{what}"), "");
+        stream.write_all(request.as_bytes()).expect("a request can be sent");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer comes");
+        split_answer(&String::from_utf8_lossy(&answer))
     }
 
     /// The number of this name in the metrics of the admin listener.
@@ -408,4 +425,15 @@ impl Output {
         let lines = self.state.lock();
         lines.lines.iter().map(|line| format!("{line}\n")).collect()
     }
+}
+
+fn request(method: &str, path: &str, lines: &str) -> String {
+    format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{lines}\r\n")
+}
+
+/// Status and body of an answer.
+fn split_answer(answer: &str) -> (u16, String) {
+    let (head, body) = answer.split_once("\r\n\r\n").expect("a whole HTTP answer");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("a status"), body.to_owned())
 }

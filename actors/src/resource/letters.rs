@@ -53,6 +53,11 @@ impl Active {
         self.letters.len()
     }
 
+    /// Values that its resource took; see `look.rs`.
+    pub(super) fn updates(&self) -> u64 {
+        self.owned.kept.lock().state.version()
+    }
+
     /// What the actor owns, if it runs on this thread and has nothing to do. It cannot begin before
     /// the caller has come to an end, so what the caller does with it comes before everything that
     /// is sent from now on.

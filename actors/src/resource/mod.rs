@@ -4,5 +4,7 @@ mod actor;
 mod away;
 mod entry;
 mod letters;
+mod look;
 
 pub use entry::{Busy, Entry};
+pub use look::Activity;

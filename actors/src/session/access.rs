@@ -197,7 +197,7 @@ impl Session {
     }
 
     fn judge(&self, fields: AuthFields<'_>, again: bool) -> Verdict {
-        const UNKNOWN: Peer = Peer { address: None, credentials: None };
+        const UNKNOWN: Peer = Peer { address: None, opened: 0, credentials: None };
         let connection = self.peer.as_deref().unwrap_or(&UNKNOWN);
         let presented = Presented { fields, connection, again };
         let waiter = Waker::from(Arc::clone(&self.outbox));
@@ -243,6 +243,7 @@ impl Session {
                 watched.proven = Arc::clone(&proven);
             }
         }
+        self.shared.sessions.note_user(self.number, Arc::clone(&proven.identity));
         self.who.proven = Some(proven);
         self.who.fresh = true;
         self.who.grant = self.who.grant.wrapping_add(1);

@@ -119,7 +119,7 @@ impl Session {
         throttle: Option<Box<dyn Throttle>>,
     ) -> Option<Self> {
         let outbox = Arc::new(Outbox::new(Arc::clone(&shared.settings.outbox)));
-        let number = shared.sessions.admit(&outbox)?;
+        let number = shared.sessions.admit(&outbox, &peer)?;
         shared.counters.connections_opened.add(1);
         // In this order: a policy that is newer than its epoch does no harm.
         let epoch = shared.access.epoch();

@@ -21,7 +21,7 @@ pub use budget::Budget;
 pub use cell::ValueCell;
 pub use graph::{LinkGraph, LinkRefused};
 pub use link::LinkRing;
-pub use outbox::{Ending, Outbox, OutboxLimits, Tally};
+pub use outbox::{Ending, Outbox, OutboxLimits, OutboxSeen, StreamSeen, Tally};
 pub use reid::Reid;
 pub use reply::{Outgoing, Reply};
 pub use resource::{Delivery, Effects, Link, ResourceState};

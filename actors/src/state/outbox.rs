@@ -6,6 +6,7 @@
 //! at most one wake-up is in flight.
 
 mod contents;
+mod seen;
 
 use std::collections::VecDeque;
 use std::mem;
@@ -20,6 +21,7 @@ use super::stream::{Opened, Pushed, Ring, StreamId, reserve_frugally};
 use crate::protocol::{Rnum, Value};
 use contents::{Answer, Contents, Slot, Turn};
 pub use contents::{Effect, Tally};
+pub use seen::{OutboxSeen, StreamSeen};
 
 /// Bounds of an outbox, from the configuration.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,8 @@ pub struct OutboxLimits {
 pub enum Ending {
     /// The broker stops or restarts.
     ShuttingDown,
+    /// Who operates the broker wants it.
+    Kicked,
 }
 
 /// What one turn of draining left behind.
@@ -264,7 +268,9 @@ impl Outbox {
         if !contents.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             contents.waker = Some(waker.clone());
         }
-        Drained { more, ending: contents.ending.filter(|_| !more), tally: contents.tally }
+        // Who is kicked out waits for nothing.
+        let due = |ending: &Ending| !more || *ending == Ending::Kicked;
+        Drained { more, ending: contents.ending.filter(due), tally: contents.tally }
     }
 
     /// Ends the outbox: the session is gone, whatever waits is dropped, and every resource is told

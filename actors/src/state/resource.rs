@@ -127,6 +127,11 @@ impl<D> ResourceState<D> {
         }
     }
 
+    /// Values that it took since it was made.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// Whether there is nothing that a new state would not have as well.
     pub fn is_blank(&self) -> bool {
         self.subscribers.is_empty() && self.linked.is_none() && !self.ended

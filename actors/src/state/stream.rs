@@ -47,6 +47,8 @@ pub(super) struct Ring {
     pub(super) key: (u64, Reid),
     pub(super) values: VecDeque<Value>,
     pub(super) bytes: usize,
+    /// Values that were dropped because the client was behind.
+    pub(super) skipped: u64,
     /// The answer to STREAM has been sent, so that updates may follow it.
     pub(super) opened: bool,
     /// It stands in the queue of streams that have something to send.
@@ -63,6 +65,7 @@ impl Ring {
             key: (resource, reid),
             values: VecDeque::new(),
             bytes: 0,
+            skipped: 0,
             opened: false,
             queued: false,
             detached: false,
@@ -81,6 +84,7 @@ impl Ring {
         {
             dropped += 1;
         }
+        self.skipped += dropped;
         dropped
     }
 

@@ -65,10 +65,10 @@ struct Flush;
 #[rtype(result = "()")]
 pub struct SaveNow;
 
-/// Save what has changed, now, and tell how it went. The last message in the life of a broker.
+/// Save what has changed, now, and tell how it went; also the last message in the life of a broker.
 #[derive(Message)]
 #[rtype(result = "Result<Option<SaveReport>, StoreError>")]
-pub struct Finish;
+pub struct Save;
 
 impl Supervisor {
     /// Over this store.
@@ -297,10 +297,10 @@ impl Handler<SaveNow> for Supervisor {
     }
 }
 
-impl Handler<Finish> for Supervisor {
+impl Handler<Save> for Supervisor {
     type Result = Result<Option<SaveReport>, StoreError>;
 
-    fn handle(&mut self, _: Finish, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Save, _: &mut Self::Context) -> Self::Result {
         self.flush_guarded();
         let outcome = save(&self.shared, &*self.store, &self.save_lock);
         note_saved(&self.shared, &outcome);

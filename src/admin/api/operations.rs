@@ -1,0 +1,95 @@
+//! What the server is told to do, and how it is.
+
+use actix_web::http::StatusCode;
+use actix_web::web;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::answers::{Done, Saved, Status};
+use super::{Admin, Failure};
+use crate::auth::{self, Answer, Question};
+use crate::clock::Moment;
+
+/// How the server is.
+#[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
+pub async fn status(admin: web::Data<Admin>) -> web::Json<Status> {
+    let broker = admin.broker();
+    let (values_bytes, values_resident_bytes) = broker.value_bytes();
+    let counters = broker.counters().all().into_iter();
+    web::Json(Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_seconds: Moment::now().since(admin.0.started).as_secs(),
+        stopping: broker.is_stopping(),
+        durable: broker.is_durable(),
+        sessions: broker.sessions() as u64,
+        nodes: broker.nodes() as u64,
+        values_bytes,
+        values_resident_bytes,
+        counters: counters.map(|(name, _, count)| (name.to_owned(), count)).collect(),
+    })
+}
+
+/// Reads anew who may do what. On any error nothing changes.
+#[utoipa::path(
+    post, path = "/v1/reload",
+    responses((status = 200, body = Done), (status = 409, body = Failure))
+)]
+pub async fn reload(admin: web::Data<Admin>) -> Result<web::Json<Done>, Failure> {
+    let reloader = admin.0.reloader.clone();
+    match admin.find_out(move |_| reloader.reload()).await? {
+        Ok(done) => Ok(web::Json(Done { done })),
+        Err(problems) => Err(Failure::of(StatusCode::CONFLICT, problems)),
+    }
+}
+
+/// Saves what has changed, now.
+#[utoipa::path(
+    post, path = "/v1/snapshot",
+    responses((status = 200, body = Saved), (status = 507, body = Failure))
+)]
+pub async fn save(admin: web::Data<Admin>) -> Result<web::Json<Saved>, Failure> {
+    match admin.broker().save().await {
+        Ok(Some(report)) => {
+            log::info!("saved {} resources because an operator wants it", report.resources);
+            Ok(web::Json(Saved { resources: report.resources, bytes: report.bytes }))
+        }
+        Ok(None) => Ok(web::Json(Saved { resources: 0, bytes: 0 })),
+        Err(error) => Err(Failure::of(StatusCode::INSUFFICIENT_STORAGE, error.to_string())),
+    }
+}
+
+/// What is to be explained.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Asked {
+    /// The user; empty for who gives no credentials.
+    #[serde(default)]
+    user: String,
+    /// Roles to take instead of those of the user, separated by commas.
+    role: Option<String>,
+    /// The verb.
+    verb: String,
+    /// Names separated by slashes.
+    path: String,
+    /// For LINK, the resource that is followed.
+    source: Option<String>,
+}
+
+/// Which provider and which rule decide whether a user may do something.
+#[utoipa::path(
+    get, path = "/v1/auth/explain", params(Asked),
+    responses((status = 200, body = Answer), (status = 400, body = Failure))
+)]
+pub async fn explain(
+    admin: web::Data<Admin>,
+    asked: web::Query<Asked>,
+) -> Result<web::Json<Answer>, Failure> {
+    let Asked { user, role, verb, path, source } = asked.into_inner();
+    let roles = role.map(|roles| roles.split(',').map(str::to_owned).collect());
+    let question = Question { user, roles, verb, path, source };
+    auth::explain(&question, &admin.0.authority, &admin.broker().policy())
+        .map(web::Json)
+        .map_err(|text| Failure::of(StatusCode::BAD_REQUEST, text))
+}

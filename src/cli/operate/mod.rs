@@ -1,0 +1,281 @@
+//! Commands of who operates a server: they ask its API, at the socket in the data directory or at
+//! a URL.
+
+pub mod table;
+mod top;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use actix_web::http::Method;
+use anyhow::Context;
+use clap::{Args, Subcommand};
+
+use super::{ServerArgs, check_config, environment};
+use crate::admin::answers::{Done, Link, Saved, Session, Status};
+use crate::config;
+use crate::control::{Answered, Api, escaped};
+use table::{Side, table};
+
+/// Which server is meant.
+#[derive(Args, Clone)]
+pub struct Where {
+    /// Ask the API at this URL, with admin.token, instead of the server of the data directory.
+    #[arg(long, value_name = "URL")]
+    pub admin_url: Option<String>,
+
+    /// Where the data is.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+const WHICH_HELP: &str = "\
+The server is the one that uses the same --data or --config, asked through a socket in its data \
+directory that only its owner may use. --admin-url asks one elsewhere at its port (admin.enabled) \
+with admin.token, which FANAL_ADMIN_TOKEN gives without it being seen.";
+
+/// What an operator can do.
+#[derive(Subcommand)]
+pub enum Operation {
+    /// Show how a running server is.
+    #[command(after_help = "Example: fanal status", after_long_help = WHICH_HELP)]
+    Status {
+        /// Which server.
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Watch a running server: what it does, and the resources that do the most.
+    #[command(
+        after_help = "Example: fanal top\n\nKeys: r rate, s streams, b bytes, u updates, q ends it",
+        after_long_help = WHICH_HELP
+    )]
+    Top {
+        /// Which server.
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Show the connections of a running server.
+    #[command(
+        after_help = "Example: fanal sessions --of-user ann",
+        after_long_help = WHICH_HELP
+    )]
+    Sessions {
+        /// Only those of this user.
+        #[arg(long, value_name = "NAME")]
+        of_user: Option<String>,
+        /// Which server.
+        #[command(flatten)]
+        place: Where,
+    },
+    /// End connections of a running server; they may come back.
+    #[command(after_help = "Example: fanal kick 17", after_long_help = WHICH_HELP)]
+    Kick {
+        /// Their numbers, as `fanal sessions` and the log have them.
+        #[arg(value_name = "NUMBER", required_unless_present = "of_user")]
+        numbers: Vec<u64>,
+        /// All of this user.
+        #[arg(long, value_name = "NAME", conflicts_with = "numbers")]
+        of_user: Option<String>,
+        /// Which server.
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Show which resources follow which on a running server.
+    #[command(after_help = "Example: fanal links user/ann/model", after_long_help = WHICH_HELP)]
+    Links {
+        /// Only those from and to this resource, as names separated by slashes.
+        #[arg(value_name = "PATH")]
+        path: Option<String>,
+        /// Which server.
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Have a running server save what has changed, now.
+    #[command(after_help = "Example: fanal save", after_long_help = WHICH_HELP)]
+    Save {
+        /// Which server.
+        #[command(flatten)]
+        place: Where,
+    },
+}
+
+/// Does it.
+pub fn run(operation: &Operation) -> ExitCode {
+    let (Operation::Status { place }
+    | Operation::Top { place }
+    | Operation::Sessions { place, .. }
+    | Operation::Kick { place, .. }
+    | Operation::Links { place, .. }
+    | Operation::Save { place }) = operation;
+    let api = match Server::of(place) {
+        Ok(server) => server,
+        Err(code) => return code,
+    };
+    let outcome = match operation {
+        Operation::Status { .. } => status(&api),
+        Operation::Top { .. } => top::run(&api),
+        Operation::Sessions { of_user, .. } => sessions(&api, of_user.as_deref()),
+        Operation::Kick { numbers, of_user, .. } => kick(&api, numbers, of_user.as_deref()),
+        Operation::Links { path, .. } => links(&api, path.as_deref()),
+        Operation::Save { .. } => save(&api),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "fanal: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The server that is asked.
+pub struct Server {
+    api: Api,
+    name: String,
+}
+
+impl Server {
+    fn of(place: &Where) -> Result<Self, ExitCode> {
+        let config = match config::load(&place.server, environment()) {
+            Ok(loaded) => loaded.config,
+            Err(problems) => return Err(check_config::fail(&problems)),
+        };
+        Ok(match &place.admin_url {
+            Some(url) => {
+                let token = config.admin.token.reveal().to_owned();
+                Server { api: Api::Url { url: url.clone(), token }, name: url.clone() }
+            }
+            None => Server {
+                api: Api::of(&config.store.directory),
+                name: config.store.directory.display().to_string(),
+            },
+        })
+    }
+
+    fn ask(&self, method: &Method, what: &str) -> anyhow::Result<Answered> {
+        self.api.ask(method, what)?.with_context(|| {
+            format!(
+                "no server runs on {}; --data or --config name the one that is meant, --admin-url \
+                 one elsewhere",
+                self.name
+            )
+        })
+    }
+
+    fn get<T: serde::de::DeserializeOwned>(&self, what: &str) -> anyhow::Result<T> {
+        self.ask(&Method::GET, what)?.read()
+    }
+}
+
+/// Who closed the pipe does not want to know.
+fn say(text: &str) {
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
+fn status(server: &Server) -> anyhow::Result<()> {
+    let status: Status = server.get("status")?;
+    let state = match (status.stopping, status.durable) {
+        (true, _) => "stopping",
+        (false, false) => "NOT DURABLE: the store cannot be written, see the log",
+        (false, true) => "ready",
+    };
+    let uptime = std::time::Duration::from_secs(status.uptime_seconds);
+    let mut rows = vec![
+        ["state".to_owned(), state.to_owned()],
+        ["version".to_owned(), format!("{}, process {}", status.version, status.pid)],
+        ["up".to_owned(), humantime::format_duration(uptime).to_string()],
+        ["connections".to_owned(), status.sessions.to_string()],
+        ["tree".to_owned(), format!("{} resources and directories", status.nodes)],
+        [
+            "values".to_owned(),
+            format!(
+                "{}, {} in memory",
+                table::bytes(status.values_bytes),
+                table::bytes(status.values_resident_bytes)
+            ),
+        ],
+    ];
+    let counted = status.counters.into_iter().filter(|(_, count)| *count > 0);
+    rows.extend(counted.map(|(name, count)| [name, count.to_string()]));
+    say(&table(None, &[Side::Left, Side::Left], &rows));
+    Ok(())
+}
+
+fn sessions_of(server: &Server, user: Option<&str>) -> anyhow::Result<Vec<Session>> {
+    let user = user.map_or(String::new(), |user| format!("&user={}", escaped(user)));
+    let mut all: Vec<Session> = Vec::new();
+    loop {
+        let after = all.last().map_or(0, |session| session.number);
+        let mut more: Vec<Session> =
+            server.get(&format!("sessions?limit=1000&after={after}{user}"))?;
+        if more.is_empty() {
+            return Ok(all);
+        }
+        all.append(&mut more);
+    }
+}
+
+fn sessions(server: &Server, user: Option<&str>) -> anyhow::Result<()> {
+    let rows: Vec<[String; 8]> = sessions_of(server, user)?
+        .into_iter()
+        .map(|session| {
+            [
+                session.number.to_string(),
+                table::printable(session.user.as_deref().unwrap_or("-")),
+                session.address.unwrap_or_else(|| "socket file".to_owned()),
+                session.opened,
+                session.requests.to_string(),
+                session.streams.to_string(),
+                table::bytes(session.waiting_bytes),
+                session.skipped.to_string(),
+            ]
+        })
+        .collect();
+    let titles =
+        ["number", "user", "address", "opened", "requests", "streams", "waiting", "skipped"];
+    use Side::{Left, Right};
+    let sides = [Right, Left, Left, Left, Right, Right, Right, Right];
+    say(&table(Some(&titles), &sides, &rows));
+    Ok(())
+}
+
+fn kick(server: &Server, numbers: &[u64], user: Option<&str>) -> anyhow::Result<()> {
+    let numbers = match user {
+        None => numbers.to_vec(),
+        Some(user) => {
+            let found = sessions_of(server, Some(user))?;
+            anyhow::ensure!(!found.is_empty(), "user {user:?} has no connection");
+            found.into_iter().map(|session| session.number).collect()
+        }
+    };
+    for number in numbers {
+        let answer = server.ask(&Method::DELETE, &format!("sessions/{number}"))?;
+        let Done { done } = answer.read()?;
+        say(&format!("{done}\n"));
+    }
+    Ok(())
+}
+
+fn links(server: &Server, path: Option<&str>) -> anyhow::Result<()> {
+    let of = path.map_or(String::new(), |path| format!("?path={}", escaped(path)));
+    let links: Vec<Link> = server.get(&format!("links{of}"))?;
+    let rows: Vec<[String; 3]> = links
+        .into_iter()
+        .map(|link| {
+            let (destination, source) =
+                (table::printable(&link.destination), table::printable(&link.source));
+            [destination, "follows".to_owned(), source]
+        })
+        .collect();
+    say(&table(None, &[Side::Left; 3], &rows));
+    Ok(())
+}
+
+fn save(server: &Server) -> anyhow::Result<()> {
+    let saved: Saved = server.ask(&Method::POST, "snapshot")?.read()?;
+    say(&match saved.resources {
+        0 => "everything was saved already\n".to_owned(),
+        count => format!("saved {count} resources in {}\n", table::bytes(saved.bytes)),
+    });
+    Ok(())
+}
