@@ -23,7 +23,7 @@ use crate::doors::{
     Door, DoorSettings, listen, listen_unix, load_tls, serve_direct, serve_tcp, serve_unix,
 };
 use crate::reload::Reloader;
-use crate::{accounts, admin, auth, control, descriptors, logging, preload, store};
+use crate::{accounts, admin, auth, control, descriptors, logging, preload, statistics, store};
 
 /// How long a peer has to answer a close frame before its connection is ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -58,6 +58,10 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         let mut listeners = listeners;
         let reloader = Reloader::new(args, config, authority.clone(), broker.clone());
         actix_web::rt::spawn(reloader.clone().watch());
+        if !config.statistics.interval.is_zero() {
+            let every = config.statistics.interval;
+            actix_web::rt::spawn(statistics::publish(broker.clone(), every));
+        }
         let admin = Admin::new(broker.clone(), authority, reloader.clone());
         serve_admin(listeners.admin.take(), &admin, config)?;
         let server = serve(listeners, config, tls, broker.clone())?;

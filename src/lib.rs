@@ -18,6 +18,7 @@ mod logging;
 mod preload;
 mod reload;
 pub mod snapshot;
+mod statistics;
 pub mod store;
 
 pub use embed::{Embedded, embed};

@@ -10,17 +10,18 @@ use actix::{Actor, Addr, Arbiter, ArbiterHandle};
 use crate::access::Policy;
 use crate::counters::Counters;
 use crate::directory::{Directory, Task};
+use crate::events::Events;
 use crate::inspect::Inspector;
 use crate::ports::{
     ChangeKind, Credentials, Peer, SaveReport, Snapshot, Store, StoreError, Throttle,
 };
-use crate::protocol::{NIL, Name, Path, Rnum, Value};
+use crate::protocol::{Class, NIL, Name, Path, Rnum, Value};
 use crate::session::Session;
 use crate::settings::Settings;
 use crate::shared::Shared;
 use crate::state::{Ending, Outbox, Reid, Responder};
 use crate::supervisor::{Save, Supervisor, preload, restore};
-use crate::verbs::Structural;
+use crate::verbs::{Data, Structural};
 
 /// Why the broker did not start.
 #[derive(Debug, thiserror::Error)]
@@ -33,8 +34,8 @@ pub enum StartError {
 /// Something that is to be there or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Provision {
-    /// A resource with the value nil, and its parents.
-    Create(Path),
+    /// A resource with the value nil, and its parents; of a class, or of that of its path.
+    Create(Path, Option<Class>),
     /// Nothing at this path, nor below it.
     Delete(Path),
 }
@@ -187,7 +188,7 @@ impl Broker {
     /// as a client's request would be.
     pub async fn provision(&self, wanted: Provision) -> Rnum {
         let structural = match wanted {
-            Provision::Create(path) => Structural::Create { path, class: None, maker: None },
+            Provision::Create(path, class) => Structural::Create { path, class, maker: None },
             Provision::Delete(path) => Structural::Delete { path },
         };
         let outbox = Arc::new(Outbox::new(Arc::clone(&self.shared.settings.outbox)));
@@ -204,6 +205,21 @@ impl Broker {
             }
         })
         .await
+    }
+
+    /// Writes a value in the name of the broker itself; `false` if there is no such resource. Must
+    /// be called on a thread that has actors.
+    pub fn publish(&self, path: &Path, value: Value) -> bool {
+        let Some(entry) = self.shared.resource(path) else { return false };
+        let outbox = Arc::new(Outbox::new(Arc::clone(&self.shared.settings.outbox)));
+        let responder = Responder::new(outbox, 0, Reid::copy_from(&[NIL]), 0);
+        // With a full mailbox the next value has to do.
+        entry.submit(&self.shared, Data::Put(value), responder, false).is_ok()
+    }
+
+    /// What happens to connections.
+    pub fn events(&self) -> &Events {
+        &self.shared.events
     }
 
     /// Has `told` called whenever a request is about to write something below `$fanal`: what it

@@ -9,6 +9,7 @@ mod broker;
 mod context;
 mod counters;
 mod directory;
+mod events;
 mod guard;
 mod inspect;
 pub mod ports;
@@ -28,6 +29,7 @@ pub use access::{
 pub use broker::{Broker, Provision, StartError};
 pub use context::Bare;
 pub use counters::{Counter, Counters};
+pub use events::{Event, Events};
 pub use guard::{guarded, is_guarded};
 pub use inspect::{Inspector, LinkView, ResourceView, SessionView, StreamView, TreeView, Wanted};
 pub use protocol::{

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::access::{Identity, Policy};
 use crate::counters::Counters;
+use crate::events::Events;
 use crate::ports::{Credentials, Peer, Snapshot, SnapshotItem, Store, StoreError};
 use crate::protocol::{Class, Name, Path, Value};
 use crate::resource::Entry;
@@ -54,6 +55,8 @@ pub struct Shared {
     pub credentials: Box<dyn Credentials>,
     /// The outboxes of the sessions that are open.
     pub sessions: Sessions,
+    /// What has happened to them.
+    pub events: Events,
     /// Resources whose actor was started, to be looked at for those that may rest.
     pub active: Mutex<Vec<Weak<Entry>>>,
     resources: AtomicU64,
@@ -79,6 +82,7 @@ impl Shared {
             access: Access::new(policy),
             credentials,
             sessions: Sessions::new(settings.connections_max),
+            events: Events::default(),
             active: Mutex::new(Vec::new()),
             resources: AtomicU64::new(0),
             settings,

@@ -49,7 +49,10 @@ impl Places {
     /// the last time.
     pub fn plan(&mut self, gone: &[&str], appeared: &[&str]) {
         let delete = gone.iter().flat_map(|user| self.of(user)).map(Provision::Delete);
-        let create = appeared.iter().flat_map(|user| self.of(user)).map(Provision::Create);
+        let create = appeared
+            .iter()
+            .flat_map(|user| self.of(user))
+            .map(|path| Provision::Create(path, None));
         let new: Vec<Provision> = delete.chain(create).collect();
         self.waiting.extend(new);
     }
@@ -97,7 +100,7 @@ impl Places {
 /// Whether it is as it should be; it may have been so before.
 fn is_done(outcome: Rnum, provision: &Provision) -> bool {
     match provision {
-        Provision::Create(_) => !matches!(
+        Provision::Create(..) => !matches!(
             outcome,
             Rnum::InternalServerError | Rnum::ServiceUnavailable | Rnum::InsufficientStorage
         ),
@@ -138,13 +141,13 @@ mod tests {
     fn what_failed_comes_before_what_is_new() {
         let mut places = Places::new(&["{user}".to_owned()], 8);
         let path = |name: &str| Path::new([name]);
-        places.failed.push_back(Provision::Create(path("ann")));
+        places.failed.push_back(Provision::Create(path("ann"), None));
         places.plan(&["ann"], &["bob"]);
         places.try_again();
         let expected = [
-            Provision::Create(path("ann")),
+            Provision::Create(path("ann"), None),
             Provision::Delete(path("ann")),
-            Provision::Create(path("bob")),
+            Provision::Create(path("bob"), None),
         ];
         assert_eq!(Vec::from(places.waiting), expected);
     }

@@ -70,6 +70,8 @@ pub struct Config {
     pub snapshot: Snapshot,
     /// How the server stops.
     pub shutdown: Shutdown,
+    /// What the broker does, as resources below `$fanal/stats`, for who may read there.
+    pub statistics: Statistics,
     /// What is logged.
     pub log: Log,
     /// What is there when the server starts.
@@ -374,6 +376,13 @@ key_sections! {
         /// The time over which the connections are closed, so that not all come back at once.
         #[serde(deserialize_with = "duration")]
         drain: Duration = Duration::from_secs(2), time(Duration::ZERO, TEN_MINUTES);
+    }
+
+    /// What the broker does, as resources below `$fanal/stats`, for who may read there.
+    statistics: Statistics {
+        /// How often they are written; 0 for no statistics.
+        #[serde(deserialize_with = "duration")]
+        interval: Duration = Duration::ZERO, time(Duration::ZERO, HOUR);
     }
 
     /// What is logged.

@@ -19,6 +19,7 @@ use std::task::Waker;
 
 use crate::access::Policy;
 use crate::directory::{Directory, Task};
+use crate::events::Event;
 use crate::ports::{Peer, Throttle};
 use crate::resource::{Busy, Entry};
 use crate::shared::Shared;
@@ -121,6 +122,7 @@ impl Session {
         let outbox = Arc::new(Outbox::new(Arc::clone(&shared.settings.outbox)));
         let number = shared.sessions.admit(&outbox, &peer)?;
         shared.counters.connections_opened.add(1);
+        shared.events.note(|| Event::Opened { session: number, address: peer.address });
         // In this order: a policy that is newer than its epoch does no harm.
         let epoch = shared.access.epoch();
         let policy = shared.access.policy();
@@ -317,6 +319,11 @@ impl Session {
     pub fn end(&mut self) {
         self.shared.counters.requests.add(self.begun - self.counted);
         self.counted = self.begun;
+        self.shared.events.note(|| Event::Closed {
+            session: self.number,
+            user: self.who.identity().cloned(),
+            requests: self.begun,
+        });
         self.who.forget();
         self.outbox.close();
         self.shared.sessions.leave(self.number);

@@ -148,7 +148,7 @@ async fn provide(context: &Context, broker: &Broker, path: Path, removed: bool) 
     let (wanted, what) = if removed {
         (Provision::Delete(path.clone()), "deleted")
     } else {
-        (Provision::Create(path.clone()), "made")
+        (Provision::Create(path.clone(), None), "made")
     };
     match broker.provision(wanted).await {
         Rnum::Ok | Rnum::Created => log::debug!("auth_http.users_url: {what} {path}"),
