@@ -3,17 +3,13 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Arbiter;
-use actix_web::rt::signal::unix::{Signal, SignalKind, signal};
 use anyhow::Context;
-use fanal_actors::{
-    Broker, Class, ClassRule, Limits, OutboxLimits, Pattern, Settings, Sync, is_guarded,
-};
+use fanal_actors::{Broker, Class, ClassRule, Limits, OutboxLimits, Pattern, Settings, Sync};
 use rustls::ServerConfig;
-use tokio::sync::Notify;
 
 use crate::admin::{Admin, Gate, Place};
 use crate::config::{
@@ -23,13 +19,11 @@ use crate::doors::{
     Door, DoorSettings, listen, listen_unix, load_tls, serve_direct, serve_tcp, serve_unix,
 };
 use crate::reload::Reloader;
+use crate::stopping::{EXIT_AT_ONCE, Signals, stop, stopper, wait_for_the_end, watch_for_panics};
 use crate::{accounts, admin, auth, control, descriptors, logging, preload, statistics, store};
 
 /// How long a peer has to answer a close frame before its connection is ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Exit code after a second signal: the last changes may not be saved.
-const EXIT_AT_ONCE: i32 = 130;
 
 /// Connections beyond `server.connections_max` that are accepted, to be told 503.
 const CONNECTIONS_TO_REFUSE: usize = 256;
@@ -62,17 +56,17 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
             let every = config.statistics.interval;
             actix_web::rt::spawn(statistics::publish(broker.clone(), every));
         }
-        let admin = Admin::new(broker.clone(), authority, reloader.clone());
+        let (stopper, mut wishes) = stopper();
+        let admin = Admin::new(broker.clone(), authority, reloader.clone(), stopper);
         serve_admin(listeners.admin.take(), &admin, config)?;
         let server = serve(listeners, config, tls, broker.clone())?;
         let handle = server.handle();
         let running = actix_web::rt::spawn(server);
         let mut signals = Signals::listen()?;
         greet(loaded, &urls, broker.nodes());
-        let failed = wait_for_the_end(&mut signals, &reloader).await;
-        log::info!("stopping: {} connections to close", broker.sessions());
+        let end = wait_for_the_end(&mut signals, &reloader, &mut wishes).await;
         handle.pause().await;
-        let stopping = stop(broker, config.shutdown.drain);
+        let stopping = stop(broker, end.drain.unwrap_or(config.shutdown.drain));
         let outcome = tokio::select! {
             outcome = stopping => outcome,
             _ = signals.next() => {
@@ -88,7 +82,7 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         }
         running.abort();
         outcome?;
-        anyhow::ensure!(!failed, "a thread of the server has failed; see the log");
+        anyhow::ensure!(!end.failed, "a thread of the server has failed; see the log");
         Ok(())
     })
 }
@@ -116,27 +110,6 @@ fn serve_admin(
              `fanal reload`, `fanal auth explain` and others cannot ask this one"
         ),
     }
-    Ok(())
-}
-
-/// Closes every session, saves, and says what happened.
-pub(crate) async fn stop(broker: Broker, drain: Duration) -> anyhow::Result<()> {
-    let numbers = broker.clone();
-    let saved = broker.stop(drain).await?;
-    match saved {
-        Some(report) => {
-            log::info!("saved {} resources in {} bytes", report.resources, report.bytes);
-        }
-        None => log::info!("everything was saved already"),
-    }
-    let counts: Vec<String> = numbers
-        .counters()
-        .all()
-        .into_iter()
-        .filter(|(_, _, count)| *count > 0)
-        .map(|(name, _, count)| format!("{name} {count}"))
-        .collect();
-    log::info!("since the start: {}", counts.join(", "));
     Ok(())
 }
 
@@ -366,79 +339,4 @@ fn users(auth: &Auth) -> String {
         text += &format!(", those of {provider}");
     }
     text + " (auth.mode = users)"
-}
-
-/// Waits for a signal that ends the server, or for a thread to fail: then the answer is `true`.
-async fn wait_for_the_end(signals: &mut Signals, reloader: &Reloader) -> bool {
-    loop {
-        tokio::select! {
-            signal = signals.next_or_hangup() => match signal {
-                Some(signal) => {
-                    log::info!("{signal}: stopping");
-                    return false;
-                }
-                None => {
-                    let reloader = reloader.clone();
-                    // What comes of it is in the log.
-                    drop(actix_web::rt::task::spawn_blocking(move || reloader.reload()));
-                }
-            },
-            () = failure().notified() => return true,
-        }
-    }
-}
-
-/// The signals that end the server. Listened to without a break from the start on: one that comes
-/// while nobody waits for it is kept for who waits next.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// SIGHUP, which reloads.
-    hangup: Signal,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?,
-            interrupt: signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?,
-            hangup: signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?,
-        })
-    }
-
-    /// The next SIGTERM or SIGINT, or `None` for a SIGHUP.
-    async fn next_or_hangup(&mut self) -> Option<&'static str> {
-        tokio::select! {
-            _ = self.terminate.recv() => Some("SIGTERM"),
-            _ = self.interrupt.recv() => Some("SIGINT"),
-            _ = self.hangup.recv() => None,
-        }
-    }
-
-    /// The next SIGTERM or SIGINT.
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
-}
-
-/// Told when a thread has failed.
-fn failure() -> &'static Notify {
-    static FAILURE: OnceLock<Notify> = OnceLock::new();
-    FAILURE.get_or_init(Notify::new)
-}
-
-/// A panic outside a guarded handler has taken an actor along that others rely on: the server saves
-/// and ends with an error, for the service manager to start it again.
-fn watch_for_panics() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        usual(panic);
-        if !is_guarded() {
-            log::error!("a thread of the server has failed: {panic}");
-            failure().notify_one();
-        }
-    }));
 }

@@ -13,7 +13,7 @@ use fanal_actors::Broker;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::doors::{Door, prepare_socket, routes};
-use crate::{app, auth, preload, store};
+use crate::{app, auth, preload, stopping, store};
 
 /// A broker that runs inside an actix-web application. Clones are the same broker.
 #[derive(Clone)]
@@ -82,7 +82,7 @@ impl Embedded {
     /// # Errors
     /// If the last changes could not be saved.
     pub async fn stop(self) -> anyhow::Result<()> {
-        app::stop(self.door.broker.clone(), self.config.shutdown.drain).await
+        stopping::stop(self.door.broker.clone(), self.config.shutdown.drain).await
     }
 }
 

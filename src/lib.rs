@@ -19,6 +19,7 @@ mod preload;
 mod reload;
 pub mod snapshot;
 mod statistics;
+mod stopping;
 pub mod store;
 
 pub use embed::{Embedded, embed};

@@ -9,6 +9,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fanal_actors::Broker;
 use parking_lot::Mutex;
@@ -94,6 +95,11 @@ impl Reloader {
                 Err(problems)
             }
         }
+    }
+
+    /// `shutdown.drain` as it was at the start.
+    pub fn drain(&self) -> Duration {
+        self.0.started.shutdown.drain
     }
 
     /// Looks again and again, until the server ends, for files that have changed and for

@@ -59,6 +59,8 @@ const ASKED: &[(&str, &str, &str, u16)] = &[
     ("post", "/v1/reload", "reload", 200),
     ("get", "/v1/snapshot", "snapshot", 200),
     ("post", "/v1/snapshot", "snapshot", 200),
+    ("post", "/v1/drain", "drain?over=soon", 400),
+    ("post", "/v1/drain", "drain?over=2h", 400),
     ("get", "/v1/auth/explain", "auth/explain?user=ann&verb=GET&path=wall", 200),
     ("get", "/v1/auth/explain", "auth/explain?verb=FLY&path=wall", 400),
     ("get", "/v1/tree", "tree", 200),
@@ -82,6 +84,7 @@ const ASKED: &[(&str, &str, &str, u16)] = &[
     ("get", "/v1/sessions/{number}", "sessions/9999", 404),
     ("delete", "/v1/sessions/{number}", "sessions/9999", 404),
     ("delete", "/v1/sessions/{number}", "sessions/1", 200),
+    ("post", "/v1/drain", "drain?over=1s", 200),
 ];
 
 #[test]

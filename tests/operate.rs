@@ -98,6 +98,26 @@ fn each_command_does_what_it_says() {
 }
 
 #[test]
+fn a_server_is_told_to_stop() {
+    let (mut server, mut root) = server();
+    let (code, out, error) =
+        fanal(&["drain", "--over", "soon", "--data", &server.data().display().to_string()], "");
+    assert_eq!((code, &*out), (1, ""));
+    assert!(error.contains("expected a duration"), "{error}");
+    root.expect("GET", &["wall"], nil(), 200);
+    check(
+        &server,
+        &["drain", "--over", "1s"],
+        &["stopping: 1 connections to close in 1s\n", "has stopped\n"],
+    );
+    assert_eq!(root.wait_for_close(), Some(1001));
+    assert_eq!(server.wait().code(), Some(0));
+    server.start_again();
+    let mut root = server.client_as("root", "root-token");
+    assert_eq!(root.expect("GET", &["wall"], nil(), 200).payl, bin(&[7; 2045]));
+}
+
+#[test]
 fn a_server_elsewhere_is_asked_with_its_token() {
     let (server, _root) = server();
     let url = server.admin_url();

@@ -114,6 +114,38 @@ fn sigint_does_the_same() {
     check_stop(Signal::INT, "SIGINT: stopping");
 }
 
+#[test]
+fn many_connections_are_closed_in_batches() {
+    let mut server = Server::start_with("shutdown.drain = \"2s\"");
+    let mut clients: Vec<Client> = (0..350).map(|_| server.client()).collect();
+    server.wait_for_lines("opened from", 350);
+    server.signal(Signal::TERM);
+    let closed: Vec<Instant> = clients
+        .iter_mut()
+        .map(|client| {
+            assert_eq!(client.wait_for_close(), Some(1001));
+            Instant::now()
+        })
+        .collect();
+    // Four batches, the last of them after three pauses of three eighths of a second.
+    let lasted = closed[349] - closed[0];
+    assert!(lasted > Duration::from_millis(900), "all were closed within {lasted:?}");
+    server.wait_for_line("connections are left");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[test]
+fn without_time_all_are_closed_at_once() {
+    let mut server = Server::start_with("shutdown.drain = \"0s\"");
+    let mut clients: Vec<Client> = (0..350).map(|_| server.client()).collect();
+    clients[0].expect("POST", &["saved"], int(1), 201);
+    server.wait_for_lines("opened from", 350);
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait().code(), Some(0));
+    server.start_again();
+    assert_eq!(server.client().expect("GET", &["saved"], nil(), 200).payl, int(1));
+}
+
 /// A client that has not read what is under way to it, and that does not read until it is told to.
 fn stalled(server: &Server) -> Client {
     let mut stalled = server.client_with(ClientOptions::default().receive_buffer_bytes(4096));

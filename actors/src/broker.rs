@@ -40,6 +40,12 @@ pub enum Provision {
     Delete(Path),
 }
 
+/// Connections that are closed at once when the broker stops: so many may come back together.
+const DRAIN_BATCH_MIN: usize = 100;
+
+/// Batches in which they are closed; with many connections a batch has more than that.
+const DRAIN_BATCHES_MAX: usize = 100;
+
 /// A running broker. Clones are the same broker.
 #[derive(Clone)]
 pub struct Broker {
@@ -235,21 +241,32 @@ impl Broker {
         self.shared.values_below(directory)
     }
 
-    /// Stops: asks every session to end, waits for at most `drain` until they have, saves, and ends
-    /// the broker's threads.
+    /// Stops: asks every session to end, many of them in batches over three quarters of `drain`,
+    /// waits for what is left of it until they have, saves, and ends the broker's threads.
     ///
     /// # Errors
     /// If the last changes could not be saved.
     pub async fn stop(self, drain: Duration) -> Result<Option<SaveReport>, StoreError> {
-        self.shared.sessions.end_all(Ending::ShuttingDown);
-        let mut ended = actix_rt::time::interval(Duration::from_millis(2));
+        let sessions = &self.shared.sessions;
+        let all = sessions.admit_no_more(Ending::ShuttingDown);
         let all_ended = async {
-            while self.shared.sessions.count() > 0 {
+            let batches = all.len().div_ceil(DRAIN_BATCH_MIN).clamp(1, DRAIN_BATCHES_MAX);
+            let pause = drain * 3 / 4 / u32::try_from(batches).unwrap_or(u32::MAX);
+            for (number, batch) in all.chunks(all.len().div_ceil(batches).max(1)).enumerate() {
+                if number > 0 {
+                    actix_rt::time::sleep(pause).await;
+                }
+                sessions.end(batch, Ending::ShuttingDown);
+            }
+            let mut ended = actix_rt::time::interval(Duration::from_millis(2));
+            while sessions.count() > 0 {
                 ended.tick().await;
             }
         };
         if actix_rt::time::timeout(drain, all_ended).await.is_err() {
-            log::warn!("{} connections did not close in time", self.shared.sessions.count());
+            // Those whose turn has not come.
+            sessions.end(&all, Ending::ShuttingDown);
+            log::warn!("{} connections did not close in time", sessions.count());
         }
         let outcome = self.save().await;
         for thread in &*self.threads {

@@ -443,15 +443,20 @@ impl Sessions {
         }
     }
 
-    /// Asks every session to end, and admits no more.
-    pub fn end_all(&self, ending: Ending) {
-        let outboxes: Vec<_> = {
-            let mut open = self.open.lock();
-            open.ending = Some(ending);
-            open.members.values().filter_map(|member| member.outbox.upgrade()).collect()
-        };
-        for outbox in outboxes {
-            outbox.request_end(ending);
+    /// Admits no more, for this reason; the numbers of those that are open, the oldest first.
+    pub fn admit_no_more(&self, ending: Ending) -> Vec<u64> {
+        let mut open = self.open.lock();
+        open.ending = Some(ending);
+        let mut numbers: Vec<u64> = open.members.keys().copied().collect();
+        drop(open);
+        numbers.sort_unstable();
+        numbers
+    }
+
+    /// Asks these sessions to end.
+    pub fn end(&self, numbers: &[u64], ending: Ending) {
+        for number in numbers {
+            self.end_one(*number, ending);
         }
     }
 }
@@ -595,7 +600,8 @@ pub mod tests {
         assert!(admit(&two).is_none());
         shared.sessions.leave(first);
         assert!(admit(&two).is_some_and(|number| number != first));
-        shared.sessions.end_all(Ending::ShuttingDown);
+        let open = shared.sessions.admit_no_more(Ending::ShuttingDown);
+        assert_eq!(open, [first + 1, first + 3]);
         shared.sessions.leave(first + 1);
         assert!(admit(&one).is_none());
     }

@@ -22,6 +22,7 @@ use utoipa::{OpenApi, ToSchema};
 use crate::auth::Authority;
 use crate::clock::Moment;
 use crate::reload::Reloader;
+use crate::stopping::Stopper;
 
 /// Bytes of a body that are read.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -37,6 +38,7 @@ struct Inner {
     broker: Broker,
     authority: Authority,
     reloader: Reloader,
+    stopper: Stopper,
     /// One copy of everything at a time, which is enough work for a disk.
     exports: Arc<Semaphore>,
     started: Moment,
@@ -44,9 +46,9 @@ struct Inner {
 
 impl Admin {
     /// For this server.
-    pub fn new(broker: Broker, authority: Authority, reloader: Reloader) -> Self {
-        let exports = Arc::new(Semaphore::new(1));
-        Admin(Arc::new(Inner { broker, authority, reloader, exports, started: Moment::now() }))
+    pub fn new(broker: Broker, authority: Authority, reloader: Reloader, stopper: Stopper) -> Self {
+        let (exports, started) = (Arc::new(Semaphore::new(1)), Moment::now());
+        Admin(Arc::new(Inner { broker, authority, reloader, stopper, exports, started }))
     }
 
     /// The broker.
@@ -126,6 +128,7 @@ pub fn json_config() -> web::JsonConfig {
         operations::status,
         operations::reload,
         operations::save,
+        operations::drain,
         operations::explain,
         export::export,
         resources::tree,
@@ -145,6 +148,7 @@ pub fn routes(api: &mut web::ServiceConfig) {
     api.route("/openapi.json", web::get().to(document))
         .route("/status", web::get().to(operations::status))
         .route("/reload", web::post().to(operations::reload))
+        .route("/drain", web::post().to(operations::drain))
         .route("/snapshot", web::get().to(export::export))
         .route("/snapshot", web::post().to(operations::save))
         .route("/auth/explain", web::get().to(operations::explain))

@@ -1,5 +1,7 @@
 //! What the server is told to do, and how it is.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::web;
 use serde::Deserialize;
@@ -9,6 +11,9 @@ use super::answers::{Done, Saved, Status};
 use super::{Admin, Failure};
 use crate::auth::{self, Answer, Question};
 use crate::clock::Moment;
+
+/// The longest time over which connections are closed.
+const DRAIN_MAX: Duration = Duration::from_secs(3600);
 
 /// How the server is.
 #[utoipa::path(get, path = "/v1/status", responses((status = 200, body = Status)))]
@@ -57,6 +62,43 @@ pub async fn save(admin: web::Data<Admin>) -> Result<web::Json<Saved>, Failure> 
         Ok(None) => Ok(web::Json(Saved { resources: 0, bytes: 0 })),
         Err(error) => Err(Failure::of(StatusCode::INSUFFICIENT_STORAGE, error.to_string())),
     }
+}
+
+/// How long it may take.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Over {
+    /// The time over which connections are closed, such as 30s; without, `shutdown.drain`.
+    over: Option<String>,
+}
+
+/// Has the server stop: nobody is let in any more, connections are closed in batches, and what has
+/// changed is saved.
+#[utoipa::path(
+    post, path = "/v1/drain", params(Over),
+    responses(
+        (status = 200, body = Done), (status = 400, body = Failure), (status = 409, body = Failure)
+    )
+)]
+pub async fn drain(
+    admin: web::Data<Admin>,
+    over: web::Query<Over>,
+) -> Result<web::Json<Done>, Failure> {
+    let over = over.into_inner().over;
+    let over = over.map(|text| humantime::parse_duration(&text)).transpose();
+    let over = over.ok().filter(|over| over.is_none_or(|over| over <= DRAIN_MAX));
+    let Some(over) = over else {
+        let text = "over: expected a duration of at most 1h, such as 30s";
+        return Err(Failure::of(StatusCode::BAD_REQUEST, text));
+    };
+    let over = over.unwrap_or(admin.0.reloader.drain());
+    if !admin.0.stopper.stop(over) {
+        return Err(Failure::of(StatusCode::CONFLICT, "the server is about to stop already"));
+    }
+    log::info!("an operator has the server stop");
+    let (sessions, over) = (admin.broker().sessions(), humantime::format_duration(over));
+    Ok(web::Json(Done { done: format!("stopping: {sessions} connections to close in {over}") }))
 }
 
 /// What is to be explained.

@@ -6,16 +6,21 @@ mod top;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use actix_web::http::Method;
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 
 use super::{ServerArgs, check_config, environment};
 use crate::admin::answers::{Done, Link, Saved, Session, Status};
 use crate::config;
 use crate::control::{Answered, Api, escaped};
 use table::{Side, table};
+
+/// How often it is looked how far a server that stops has come.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
 
 /// Which server is meant.
 #[derive(Args, Clone)]
@@ -33,6 +38,11 @@ const WHICH_HELP: &str = "\
 The server is the one that uses the same --data or --config, asked through a socket in its data \
 directory that only its owner may use. --admin-url asks one elsewhere at its port (admin.enabled) \
 with admin.token, which FANAL_ADMIN_TOKEN gives without it being seen.";
+
+const DRAIN_HELP: &str = "\
+Has a running server let nobody in any more, close its connections in batches over a time, so that \
+not all come back at once, save what has changed, and stop. /readyz answers 503 from the beginning \
+on. Waits until the server is gone.";
 
 /// What an operator can do.
 #[derive(Subcommand)]
@@ -90,6 +100,20 @@ pub enum Operation {
         #[command(flatten)]
         place: Where,
     },
+    /// Have a running server close its connections, save and stop.
+    #[command(
+        after_help = "Example: fanal drain --over 30s",
+        long_about = DRAIN_HELP,
+        after_long_help = WHICH_HELP
+    )]
+    Drain {
+        /// The time over which connections are closed, in batches; without, shutdown.drain.
+        #[arg(long, value_name = "TIME")]
+        over: Option<String>,
+        /// Which server.
+        #[command(flatten)]
+        place: Where,
+    },
     /// Have a running server save what has changed, now.
     #[command(after_help = "Example: fanal save", after_long_help = WHICH_HELP)]
     Save {
@@ -106,6 +130,7 @@ pub fn run(operation: &Operation) -> ExitCode {
     | Operation::Sessions { place, .. }
     | Operation::Kick { place, .. }
     | Operation::Links { place, .. }
+    | Operation::Drain { place, .. }
     | Operation::Save { place }) = operation;
     let api = match Server::of(place) {
         Ok(server) => server,
@@ -117,6 +142,7 @@ pub fn run(operation: &Operation) -> ExitCode {
         Operation::Sessions { of_user, .. } => sessions(&api, of_user.as_deref()),
         Operation::Kick { numbers, of_user, .. } => kick(&api, numbers, of_user.as_deref()),
         Operation::Links { path, .. } => links(&api, path.as_deref()),
+        Operation::Drain { over, .. } => drain(&api, over.as_deref()),
         Operation::Save { .. } => save(&api),
     };
     match outcome {
@@ -179,7 +205,7 @@ fn status(server: &Server) -> anyhow::Result<()> {
         (false, false) => "NOT DURABLE: the store cannot be written, see the log",
         (false, true) => "ready",
     };
-    let uptime = std::time::Duration::from_secs(status.uptime_seconds);
+    let uptime = Duration::from_secs(status.uptime_seconds);
     let mut rows = vec![
         ["state".to_owned(), state.to_owned()],
         ["version".to_owned(), format!("{}, process {}", status.version, status.pid)],
@@ -277,5 +303,23 @@ fn save(server: &Server) -> anyhow::Result<()> {
         0 => "everything was saved already\n".to_owned(),
         count => format!("saved {count} resources in {}\n", table::bytes(saved.bytes)),
     });
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a command has nothing else to do meanwhile")]
+fn drain(server: &Server, over: Option<&str>) -> anyhow::Result<()> {
+    let before: Status = server.get("status")?;
+    let over = over.map_or(String::new(), |over| format!("?over={}", escaped(over)));
+    let Done { done } = server.ask(&Method::POST, &format!("drain{over}"))?.read()?;
+    say(&format!("{done}\n"));
+    let bar = ProgressBar::new(before.sessions).with_message("connections closed");
+    // It answers until everything is saved, and then not at all.
+    while let Ok(Some(answer)) = server.api.ask(&Method::GET, "status") {
+        let Ok(status) = answer.read::<Status>() else { break };
+        bar.set_position(before.sessions.saturating_sub(status.sessions));
+        std::thread::sleep(DRAIN_LOOK);
+    }
+    bar.finish_and_clear();
+    say("the server has stopped\n");
     Ok(())
 }
