@@ -20,7 +20,9 @@ use crate::doors::{
 };
 use crate::reload::Reloader;
 use crate::stopping::{EXIT_AT_ONCE, Signals, stop, stopper, wait_for_the_end, watch_for_panics};
-use crate::{accounts, admin, auth, control, descriptors, logging, preload, statistics, store};
+use crate::{
+    accounts, admin, auth, control, descriptors, logging, preload, statistics, store, summary,
+};
 
 /// How long a peer has to answer a close frame before its connection is ended.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,6 +57,9 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         if !config.statistics.interval.is_zero() {
             let every = config.statistics.interval;
             actix_web::rt::spawn(statistics::publish(broker.clone(), every));
+        }
+        if !config.log.summary_interval.is_zero() {
+            actix_web::rt::spawn(summary::write(broker.clone(), config.log.summary_interval));
         }
         let (stopper, mut wishes) = stopper();
         let admin = Admin::new(broker.clone(), authority, reloader.clone(), stopper);

@@ -21,5 +21,6 @@ pub mod snapshot;
 mod statistics;
 mod stopping;
 pub mod store;
+mod summary;
 
 pub use embed::{Embedded, embed};

@@ -161,32 +161,21 @@ fn to_text(path: &Path) -> String {
     names.join("/")
 }
 
-/// What was the case the last time.
-struct Last {
-    started: Instant,
+/// How much happens in a second.
+pub struct Rates {
     at: Instant,
     /// Requests, updates taken, delivered and skipped.
     counts: [u64; 4],
-    reloads: u64,
-    reloads_failed: u64,
-    durable: bool,
 }
 
-impl Last {
-    fn new(broker: &Broker) -> Self {
-        let now = Clock::now();
-        let counters = broker.counters();
-        Last {
-            started: now,
-            at: now,
-            counts: counts(broker),
-            reloads: counters.reloads.get(),
-            reloads_failed: counters.reloads_failed.get(),
-            durable: true,
-        }
+impl Rates {
+    /// From now on.
+    pub fn new(broker: &Broker) -> Self {
+        Rates { at: Clock::now(), counts: counts(broker) }
     }
 
-    fn numbers(&mut self, broker: &Broker) -> Numbers {
+    /// Requests, updates taken, delivered and skipped in a second, since the last call.
+    pub fn step(&mut self, broker: &Broker) -> [u64; 4] {
         let now = Clock::now();
         let millis = now.saturating_duration_since(self.at).as_millis();
         let millis = u64::try_from(millis).unwrap_or(u64::MAX).max(1);
@@ -196,11 +185,38 @@ impl Last {
         for ((rate, before), after) in rates.iter_mut().zip(before).zip(self.counts) {
             *rate = after.saturating_sub(before).saturating_mul(1000) / millis;
         }
-        let [requests, taken, delivered, skipped] = rates;
+        rates
+    }
+}
+
+/// What was the case the last time.
+struct Last {
+    started: Instant,
+    rates: Rates,
+    reloads: u64,
+    reloads_failed: u64,
+    durable: bool,
+}
+
+impl Last {
+    fn new(broker: &Broker) -> Self {
+        let counters = broker.counters();
+        Last {
+            started: Clock::now(),
+            rates: Rates::new(broker),
+            reloads: counters.reloads.get(),
+            reloads_failed: counters.reloads_failed.get(),
+            durable: true,
+        }
+    }
+
+    fn numbers(&mut self, broker: &Broker) -> Numbers {
+        let [requests, taken, delivered, skipped] = self.rates.step(broker);
+        let uptime = Clock::now().saturating_duration_since(self.started);
         let (values_bytes, values_resident_bytes) = broker.value_bytes();
         Numbers {
             version: env!("CARGO_PKG_VERSION"),
-            uptime_seconds: now.saturating_duration_since(self.started).as_secs(),
+            uptime_seconds: uptime.as_secs(),
             durable: broker.is_durable(),
             connections: broker.sessions() as u64,
             nodes: broker.nodes() as u64,

@@ -418,8 +418,14 @@ fn unknown_names_in_the_file_get_a_suggestion() {
             "[server]\nmax_connections = 1",
             "2: server.max_connections: unknown key, did you mean server.connections_max?",
         ),
-        ("[log]\nx = 1", "2: log.x: unknown key, known in [log] are level, format"),
-        ("[log]\n\"a\\nb\" = 1", "2: \"log.a\\nb\": unknown key, known in [log] are level, format"),
+        (
+            "[log]\nx = 1",
+            "2: log.x: unknown key, known in [log] are level, format, summary_interval",
+        ),
+        (
+            "[log]\n\"a\\nb\" = 1",
+            "2: \"log.a\\nb\": unknown key, known in [log] are level, format, summary_interval",
+        ),
     ] {
         check_file(file, &[&format!("fanal.toml:{expected}")]);
     }

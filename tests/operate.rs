@@ -87,6 +87,9 @@ fn each_command_does_what_it_says() {
     check(&server, &["links"], &["wall  follows  user/ann/model\n"]);
     check(&server, &["links", "wall"], &["wall  follows  user/ann/model\n"]);
     check(&server, &["links", "user"], &[""]);
+    check(&server, &["log"], &["debug\n"]);
+    check(&server, &["log", "warn,fanal::admin=info"], &["warn,fanal::admin=info\n"]);
+    check(&server, &["log"], &["warn,fanal::admin=info\n"]);
     check(&server, &["save"], &["saved 2 resources in "]);
     check(&server, &["save"], &["everything was saved already\n"]);
     check(&server, &["kick", "2"], &["session 2 was told to end\n"]);
@@ -148,6 +151,7 @@ fn what_cannot_be_done_is_said_with_what_to_do() {
         (&["kick", "--data", &here], 2, "<NUMBER>"),
         (&["kick", "--of-user", "bob", "--data", &here], 1, "user \"bob\" has no connection"),
         (&["kick", "x", "--data", &here], 2, "invalid value"),
+        (&["log", "loud", "--data", &here], 1, "expected error, warn, info"),
         (&["top", "--data", &here], 1, "top needs a terminal"),
     ] {
         let (found, out, error) = fanal(arguments, "");

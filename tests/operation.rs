@@ -270,6 +270,37 @@ fn the_json_log_is_one_object_a_line() {
     for key in ["time", "target", "message"] {
         assert!(object[key].is_string(), "{line}");
     }
+    assert_eq!(object["session"], 1, "{line}");
+}
+
+#[test]
+fn the_level_may_be_changed_while_the_server_runs() {
+    let server = Server::start_with("log.level = \"warn\"");
+    let _before = server.client();
+    assert_eq!(server.api("PUT", "log?level=info,fanal::doors=debug").0, 200);
+    let _after = server.client();
+    server.wait_for_line("session 2 opened");
+    assert!(!server.output().contains("session 1 opened"), "{}", server.output());
+    assert_eq!(server.api("PUT", "log?level=off").0, 200);
+    let _unseen = server.client();
+    assert_eq!(server.api("PUT", "log?level=info").0, 200);
+    let _last = server.client();
+    server.wait_for_line("session 4 opened");
+    assert!(!server.output().contains("session 3 opened"), "{}", server.output());
+}
+
+#[test]
+fn a_line_now_and_then_says_what_the_server_does() {
+    let server = Server::start_with("log.summary_interval = \"100ms\"");
+    let mut client = server.client();
+    client.expect("POST", &["a"], bin(&[7; 2045]), 201);
+    let line = server.wait_for_line("1 resources and directories with 2.00 KiB");
+    assert!(line.contains("summary: 1 connections, "), "{line}");
+    assert!(line.contains(" MiB of memory"), "{line}");
+    let server = Server::start_with("log.summary_interval = \"0s\"\nlog.format = \"json\"");
+    server.client().expect("GET", &["a"], nil(), 404);
+    server.wait_for_line(" closed: ");
+    assert!(!server.output().contains("summary"), "{}", server.output());
 }
 
 #[test]

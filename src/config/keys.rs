@@ -393,6 +393,10 @@ key_sections! {
 
         /// One line of text for people or one JSON object for machines per message.
         format: LogFormat = LogFormat::Text, Kind::Choice(&["text", "json"]);
+
+        /// How often a line says what the server does, at the level info; 0 for never.
+        #[serde(deserialize_with = "duration")]
+        summary_interval: Duration = Duration::from_secs(60), time(Duration::ZERO, DAY);
     }
 
     /// What is there when the server starts.

@@ -346,7 +346,8 @@ fn is_origin(text: &str) -> bool {
 }
 
 /// A bare word must be a level: taken as a target, a misspelt level would log everything.
-fn is_log_filter(text: &str) -> bool {
+/// Whether a text says what is to be logged, as `log.level` does.
+pub fn is_log_filter(text: &str) -> bool {
     let directives = text.split_once('/').map_or(text, |(directives, _pattern)| directives);
     let is_level = |word: &str| LEVELS.contains(&word.trim().to_ascii_lowercase().as_str());
     directives.split(',').all(|directive| match directive.split_once('=') {

@@ -36,8 +36,9 @@ pub use file::{DEFAULT_FILE, Source};
 pub use flags::ServerArgs;
 pub use keys::{
     Admin, Config, Limits, Link, Log, Mailbox, Outbox, Preload, Resource, Server, Session,
-    Shutdown, Snapshot, Socket, Store, Stream, Tcp, Tls, Unix, Websocket,
+    Shutdown, Snapshot, Socket, Statistics, Store, Stream, Tcp, Tls, Unix, Websocket,
 };
+pub use kind::is_log_filter;
 pub use preload::{Declared, DeclaredClass, USER_PLACEHOLDER};
 pub use problem::{Origin, Origins, Problem, Problems};
 pub use render::{example, print};

@@ -321,7 +321,8 @@ impl Actor for WebsocketSession {
     type Context = SessionContext;
 
     fn started(&mut self, context: &mut Self::Context) {
-        log::info!("session {} opened from {}", self.session.number(), self.admission);
+        let session = self.session.number();
+        log::info!(session; "session {session} opened from {}", self.admission);
         context.spawn(Drive);
     }
 

@@ -150,6 +150,13 @@ pub struct Tree {
     pub streams: u64,
 }
 
+/// What is logged.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LogLevel {
+    /// The least important messages that are shown, as `log.level` has it.
+    pub level: String,
+}
+
 /// What was done.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Done {

@@ -129,6 +129,8 @@ pub fn json_config() -> web::JsonConfig {
         operations::reload,
         operations::save,
         operations::drain,
+        operations::log_level,
+        operations::set_log_level,
         operations::explain,
         export::export,
         resources::tree,
@@ -148,6 +150,8 @@ pub fn routes(api: &mut web::ServiceConfig) {
     api.route("/openapi.json", web::get().to(document))
         .route("/status", web::get().to(operations::status))
         .route("/reload", web::post().to(operations::reload))
+        .route("/log", web::get().to(operations::log_level))
+        .route("/log", web::put().to(operations::set_log_level))
         .route("/drain", web::post().to(operations::drain))
         .route("/snapshot", web::get().to(export::export))
         .route("/snapshot", web::post().to(operations::save))

@@ -7,10 +7,12 @@ use actix_web::web;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::answers::{Done, Saved, Status};
+use super::answers::{Done, LogLevel, Saved, Status};
 use super::{Admin, Failure};
 use crate::auth::{self, Answer, Question};
 use crate::clock::Moment;
+use crate::config::is_log_filter;
+use crate::logging;
 
 /// The longest time over which connections are closed.
 const DRAIN_MAX: Duration = Duration::from_secs(3600);
@@ -99,6 +101,51 @@ pub async fn drain(
     log::info!("an operator has the server stop");
     let (sessions, over) = (admin.broker().sessions(), humantime::format_duration(over));
     Ok(web::Json(Done { done: format!("stopping: {sessions} connections to close in {over}") }))
+}
+
+/// What is to be logged.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Wanted {
+    /// The least important messages that are shown, as `log.level` has it.
+    level: String,
+}
+
+/// What is logged.
+#[utoipa::path(
+    get, path = "/v1/log",
+    responses((status = 200, body = LogLevel), (status = 501, body = Failure))
+)]
+pub async fn log_level() -> Result<web::Json<LogLevel>, Failure> {
+    logging::level().map(|level| web::Json(LogLevel { level })).ok_or_else(no_logger)
+}
+
+/// Changes what is logged, until the next start.
+#[utoipa::path(
+    put, path = "/v1/log", params(Wanted),
+    responses(
+        (status = 200, body = LogLevel), (status = 400, body = Failure),
+        (status = 501, body = Failure)
+    )
+)]
+pub async fn set_log_level(wanted: web::Query<Wanted>) -> Result<web::Json<LogLevel>, Failure> {
+    let Wanted { level } = wanted.into_inner();
+    if !is_log_filter(&level) {
+        let text = "level: expected error, warn, info, debug, trace, off, or a list as in \
+                    info,fanal::doors=debug";
+        return Err(Failure::of(StatusCode::BAD_REQUEST, text));
+    }
+    if !logging::set_level(&level) {
+        return Err(no_logger());
+    }
+    log::info!("an operator has set the level of the log: {level}");
+    Ok(web::Json(LogLevel { level }))
+}
+
+/// The server runs in an application that logs in its own way.
+fn no_logger() -> Failure {
+    Failure::of(StatusCode::NOT_IMPLEMENTED, "the log is not the server's own")
 }
 
 /// What is to be explained.

@@ -14,7 +14,7 @@ use clap::{Args, Subcommand};
 use indicatif::ProgressBar;
 
 use super::{ServerArgs, check_config, environment};
-use crate::admin::answers::{Done, Link, Saved, Session, Status};
+use crate::admin::answers::{Done, Link, LogLevel, Saved, Session, Status};
 use crate::config;
 use crate::control::{Answered, Api, escaped};
 use table::{Side, table};
@@ -114,6 +114,19 @@ pub enum Operation {
         #[command(flatten)]
         place: Where,
     },
+    /// Show or change what a running server logs, until its next start.
+    #[command(
+        after_help = "Example: fanal log info,fanal::doors=debug",
+        after_long_help = WHICH_HELP
+    )]
+    Log {
+        /// The least important messages to show, as log.level has it; without, it is shown.
+        #[arg(value_name = "LEVEL")]
+        level: Option<String>,
+        /// Which server.
+        #[command(flatten)]
+        place: Where,
+    },
     /// Have a running server save what has changed, now.
     #[command(after_help = "Example: fanal save", after_long_help = WHICH_HELP)]
     Save {
@@ -131,6 +144,7 @@ pub fn run(operation: &Operation) -> ExitCode {
     | Operation::Kick { place, .. }
     | Operation::Links { place, .. }
     | Operation::Drain { place, .. }
+    | Operation::Log { place, .. }
     | Operation::Save { place }) = operation;
     let api = match Server::of(place) {
         Ok(server) => server,
@@ -143,6 +157,7 @@ pub fn run(operation: &Operation) -> ExitCode {
         Operation::Kick { numbers, of_user, .. } => kick(&api, numbers, of_user.as_deref()),
         Operation::Links { path, .. } => links(&api, path.as_deref()),
         Operation::Drain { over, .. } => drain(&api, over.as_deref()),
+        Operation::Log { level, .. } => log_level(&api, level.as_deref()),
         Operation::Save { .. } => save(&api),
     };
     match outcome {
@@ -294,6 +309,16 @@ fn links(server: &Server, path: Option<&str>) -> anyhow::Result<()> {
         })
         .collect();
     say(&table(None, &[Side::Left; 3], &rows));
+    Ok(())
+}
+
+fn log_level(server: &Server, level: Option<&str>) -> anyhow::Result<()> {
+    let answer = match level {
+        None => server.ask(&Method::GET, "log")?,
+        Some(level) => server.ask(&Method::PUT, &format!("log?level={}", escaped(level)))?,
+    };
+    let LogLevel { level } = answer.read()?;
+    say(&format!("{level}\n"));
     Ok(())
 }
 

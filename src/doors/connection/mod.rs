@@ -393,7 +393,8 @@ impl<T: Transport, F: Framing> Actor for Connection<T, F> {
     type Context = Bare;
 
     fn started(&mut self, _: &mut Self::Context) {
-        log::info!("session {} opened from {}", self.session.number(), self.admission);
+        let session = self.session.number();
+        log::info!(session; "session {session} opened from {}", self.admission);
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
@@ -422,6 +423,7 @@ pub fn end(session: &mut Session, reason: &CloseReason, from: &mut Admission, op
         Some(user) => user.chars().take(LOGGED_USER_CHARS).flat_map(char::escape_debug).collect(),
     };
     log::info!(
+        session = session.number();
         "session {} closed: {}; user {user} from {from}, {} requests, {} streams, \
          {} updates skipped, {:.1} s",
         session.number(),
