@@ -21,7 +21,8 @@ use crate::doors::{
 use crate::reload::Reloader;
 use crate::stopping::{EXIT_AT_ONCE, Signals, stop, stopper, wait_for_the_end, watch_for_panics};
 use crate::{
-    accounts, admin, auth, control, descriptors, logging, preload, statistics, store, summary,
+    accounts, admin, auth, control, descriptors, logging, preload, service, statistics, store,
+    summary,
 };
 
 /// How long a peer has to answer a close frame before its connection is ended.
@@ -69,7 +70,9 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         let running = actix_web::rt::spawn(server);
         let mut signals = Signals::listen()?;
         greet(loaded, &urls, broker.nodes());
+        service::note_ready(broker.nodes());
         let end = wait_for_the_end(&mut signals, &reloader, &mut wishes).await;
+        service::note_stopping();
         handle.pause().await;
         let stopping = stop(broker, end.drain.unwrap_or(config.shutdown.drain));
         let outcome = tokio::select! {

@@ -17,6 +17,7 @@ mod embed;
 mod logging;
 mod preload;
 mod reload;
+mod service;
 pub mod snapshot;
 mod statistics;
 mod stopping;

@@ -86,6 +86,7 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("src", "cli", &["config", "app", "auth", "clock", "control", "admin"]),
     ("src", "control", &["store", "auth", "reload"]),
     ("src", "reload", &["config", "auth", "cli"]),
+    ("src", "service", &[]),
     ("src", "statistics", &["clock"]),
     ("src", "stopping", &["reload"]),
     ("src", "summary", &["statistics"]),
