@@ -15,14 +15,12 @@ use crate::admin::{Admin, Gate, Place};
 use crate::config::{
     Auth, AuthMode, Config, DEFAULT_FILE, Loaded, ServerArgs, StoreEngine, StoreSync,
 };
-use crate::doors::{
-    Door, DoorSettings, listen, listen_unix, load_tls, serve_direct, serve_tcp, serve_unix,
-};
+use crate::doors::{Door, DoorSettings, listen, listen_unix, serve_direct, serve_tcp, serve_unix};
 use crate::reload::Reloader;
 use crate::stopping::{EXIT_AT_ONCE, Signals, stop, stopper, wait_for_the_end, watch_for_panics};
 use crate::{
     accounts, admin, auth, control, descriptors, logging, preload, service, statistics, store,
-    summary,
+    summary, tls,
 };
 
 /// How long a peer has to answer a close frame before its connection is ended.
@@ -40,8 +38,8 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
     logging::start(&config.log);
     watch_for_panics();
     descriptors::prepare(config.server.connections_max, users_of_a_service(config));
-    let tls =
-        if is_encrypted(config) { Some(load_tls(&config.tls, &config.auth_mtls)?) } else { None };
+    let encryption = tls::Encryption::from_config(config)?;
+    let tls = encryption.as_ref().map(|encryption| encryption.server(config)).transpose()?;
     let listeners = Listeners::open(config)?;
     let urls = listeners.urls(config)?;
     let store = store::open(config)?;
@@ -53,7 +51,7 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         let broker = Broker::start(settings(config), policy, credentials, store, wanted)?;
         surroundings.connect(broker.clone());
         let mut listeners = listeners;
-        let reloader = Reloader::new(args, config, authority.clone(), broker.clone());
+        let reloader = Reloader::new(args, config, authority.clone(), broker.clone(), encryption);
         actix_web::rt::spawn(reloader.clone().watch());
         if !config.statistics.interval.is_zero() {
             let every = config.statistics.interval;

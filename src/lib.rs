@@ -23,5 +23,6 @@ mod statistics;
 mod stopping;
 pub mod store;
 mod summary;
+mod tls;
 
 pub use embed::{Embedded, embed};

@@ -1,9 +1,9 @@
 //! Reload: who may do what is read anew while the server runs, and takes its place at once or, if
 //! anything is wrong, not at all.
 //!
-//! It is asked for by SIGHUP or `fanal reload`, or begins by itself when the configuration file or
-//! the file of users has changed. Everything outside the sections `auth` and `auth_*` takes effect
-//! at the next start only, and is named in the log.
+//! It is asked for by SIGHUP or `fanal reload`, or begins by itself when the configuration file,
+//! the file of users or a certificate has changed. Everything outside the sections `auth` and
+//! `auth_*` but the certificates takes effect at the next start only, and is named in the log.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,7 +16,12 @@ use parking_lot::Mutex;
 
 use crate::auth::Authority;
 use crate::cli::{ServerArgs, environment};
+use crate::clock::Moment;
 use crate::config::{self, Config, DEFAULT_FILE};
+use crate::tls::{self, Encryption, Files};
+
+/// How often it is looked whether the certificate expires.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 3600);
 
 /// Reloads. Clones are the same.
 #[derive(Clone)]
@@ -28,6 +33,8 @@ struct Inner {
     started: Config,
     authority: Authority,
     broker: Broker,
+    /// Whose certificates are read anew as well.
+    encryption: Option<Encryption>,
     /// Files as they were when they were last read. Whoever holds it reloads.
     stamps: Mutex<Vec<(PathBuf, Option<Stamp>)>>,
 }
@@ -37,10 +44,16 @@ type Stamp = (i64, i64, u64, u64);
 
 impl Reloader {
     /// For a server that was started with these flags and this configuration.
-    pub fn new(args: &ServerArgs, started: &Config, authority: Authority, broker: Broker) -> Self {
+    pub fn new(
+        args: &ServerArgs,
+        started: &Config,
+        authority: Authority,
+        broker: Broker,
+        encryption: Option<Encryption>,
+    ) -> Self {
         let stamps = Mutex::new(stamps(&files(args, started)));
         let (args, started) = (args.clone(), started.clone());
-        Reloader(Arc::new(Inner { args, started, authority, broker, stamps }))
+        Reloader(Arc::new(Inner { args, started, authority, broker, encryption, stamps }))
     }
 
     /// Reads everything again and takes it; the answer is a line for people.
@@ -70,10 +83,7 @@ impl Reloader {
         let outcome = config::load(&inner.args, environment())
             .map_err(|problems| problems.to_string())
             .and_then(|loaded| {
-                inner
-                    .authority
-                    .reload(&loaded.config, &inner.broker)
-                    .map_err(|error| format!("{error:#}"))?;
+                inner.take(&loaded.config).map_err(|error| format!("{error:#}"))?;
                 Ok(loaded.config)
             });
         match outcome {
@@ -102,16 +112,23 @@ impl Reloader {
         self.0.started.shutdown.drain
     }
 
-    /// Looks again and again, until the server ends, for files that have changed and for
-    /// credentials that have expired.
+    /// Looks again and again, until the server ends, for files that have changed, for credentials
+    /// that have expired, and for a certificate that is about to.
     pub async fn watch(self) {
         let interval = self.0.started.auth.recheck_interval;
         if interval.is_zero() {
             return;
         }
         let mut ticks = actix_web::rt::time::interval(interval);
+        let mut warned = Moment::now();
         loop {
             ticks.tick().await;
+            if let Some(encryption) = &self.0.encryption
+                && Moment::now().since(warned) > CERTIFICATE_LOOK
+            {
+                warned = Moment::now();
+                encryption.warn_of_expiry();
+            }
             if self.0.authority.has_expired() {
                 self.0.broker.recheck();
             }
@@ -125,10 +142,29 @@ impl Reloader {
     }
 }
 
+impl Inner {
+    /// Takes who may do what and the certificates of a configuration, or nothing of it.
+    fn take(&self, config: &Config) -> anyhow::Result<()> {
+        let encryption = self.encryption.as_ref().filter(|_| has(&config.tls.certificate));
+        // All of it is read before any of it is taken.
+        let files = encryption.map(|_| Files::read(config)).transpose()?;
+        self.authority.reload(config, &self.broker)?;
+        if let (Some(encryption), Some(files)) = (encryption, files) {
+            encryption.replace(files);
+        }
+        Ok(())
+    }
+}
+
+fn has(path: &Path) -> bool {
+    !path.as_os_str().is_empty()
+}
+
 /// What the new configuration says that waits for the next start.
 fn later(started: &Config, config: &Config) -> String {
     let keys = config::changed_keys(started, config);
-    let waiting: Vec<&str> = keys.into_iter().filter(|key| !is_live(key)).collect();
+    let waiting: Vec<&str> =
+        keys.into_iter().filter(|key| !is_live(key, started, config)).collect();
     if waiting.is_empty() {
         return String::new();
     }
@@ -136,22 +172,35 @@ fn later(started: &Config, config: &Config) -> String {
 }
 
 /// Whether a key takes effect at a reload.
-fn is_live(key: &str) -> bool {
-    const STARTED_ONLY: &[&str] =
-        &["auth.cookie", "auth.first_request_timeout", "auth.recheck_interval"];
-    let certificates = ["auth_mtls.authorities", "auth_mtls.required"];
-    let section = key.split('.').next().unwrap_or_default();
-    (section == "auth" || section.starts_with("auth_"))
-        && !STARTED_ONLY.contains(&key)
-        && !certificates.contains(&key)
+fn is_live(key: &str, started: &Config, config: &Config) -> bool {
+    const STARTED_ONLY: &[&str] = &[
+        "auth.cookie",
+        "auth.first_request_timeout",
+        "auth.recheck_interval",
+        "auth_mtls.required",
+    ];
+    match key {
+        // Whether there are any is settled at the start.
+        "tls.certificate" | "tls.key" => {
+            has(&started.tls.certificate) && has(&config.tls.certificate)
+        }
+        "auth_mtls.authorities" => {
+            has(&started.auth_mtls.authorities) && has(&config.auth_mtls.authorities)
+        }
+        _ => {
+            let section = key.split('.').next().unwrap_or_default();
+            (section == "auth" || section.starts_with("auth_")) && !STARTED_ONLY.contains(&key)
+        }
+    }
 }
 
 /// The files that are looked at.
 fn files(args: &ServerArgs, config: &Config) -> Vec<PathBuf> {
     let main = args.config.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     let users = &config.auth.users_file;
-    let users = (!users.as_os_str().is_empty()).then(|| users.clone());
-    [Some(main), users].into_iter().flatten().collect()
+    let users = has(users).then(|| users.clone());
+    let certificates = tls::paths(config).cloned();
+    [Some(main), users].into_iter().flatten().chain(certificates).collect()
 }
 
 fn stamps(paths: &[PathBuf]) -> Vec<(PathBuf, Option<Stamp>)> {

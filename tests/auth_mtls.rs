@@ -352,3 +352,93 @@ fn settings_that_do_not_go_together_are_refused() {
     let part = "auth_mtls.authorities: authorities.pem has no certificate in PEM";
     assert!(!status.success() && output.contains(part), "{output}");
 }
+
+// ---- changes while the server runs
+
+impl Encrypted {
+    /// Writes another certificate of the server, with its key, which ends in this year.
+    fn renew(&mut self, year: i32) {
+        let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        parameters.not_after = date_time_ymd(year, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        self.write("key.pem", &key.serialize_pem());
+        self.write("certificate.pem", &certificate.pem());
+        self.certificate = certificate.der().clone();
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.server.folder().join(name), text).unwrap();
+    }
+}
+
+#[test]
+fn another_certificate_is_for_new_connections_and_open_ones_stay() {
+    let mut encrypted = start("");
+    let ann = issue(&encrypted.authority, &parameters("ann"));
+    let before = encrypted.config(&TLS13, Some(&ann));
+    let mut open = encrypted.try_client(&before, "").unwrap();
+    open.check_is("ann");
+    encrypted.renew(4000);
+    encrypted.server.wait_for_line("the certificate is another one now, until 4000-01-01");
+    let Err(error) = encrypted.try_client(&before, "") else { panic!("it is the old one") };
+    assert!(error.contains("invalid peer certificate"), "{error}");
+    for version in VERSIONS {
+        let config = encrypted.config(version, Some(&ann));
+        encrypted.try_client(&config, "").unwrap().check_is("ann");
+    }
+    open.check_is("ann");
+}
+
+#[test]
+fn a_faulty_certificate_changes_nothing() {
+    let mut encrypted = start("");
+    let ann = issue(&encrypted.authority, &parameters("ann"));
+    let good = encrypted.config(&TLS13, Some(&ann));
+    let key = KeyPair::generate().unwrap().serialize_pem();
+    for (name, text, expected) in [
+        ("key.pem", "nothing", "tls.key: cannot read a private key from key.pem"),
+        ("key.pem", &*key, "tls.key: the key in key.pem is not that of certificate.pem"),
+        ("certificate.pem", "", "tls.certificate: certificate.pem has no certificate in PEM"),
+        ("authorities.pem", "", "auth_mtls.authorities: authorities.pem has no certificate"),
+    ] {
+        let before = fs::read_to_string(encrypted.server.folder().join(name)).unwrap();
+        encrypted.write(name, text);
+        encrypted.server.wait_for_line(expected);
+        encrypted.try_client(&good, "").unwrap().check_is("ann");
+        encrypted.write(name, &before);
+        let reloaded = encrypted.server.output().matches("reloaded: ").count();
+        encrypted.server.wait_for_lines("reloaded: ", reloaded.max(1));
+    }
+    encrypted.renew(4000);
+    encrypted.server.wait_for_line("the certificate is another one now");
+}
+
+#[test]
+fn other_authorities_are_believed_from_now_on() {
+    let encrypted = start("");
+    let another = authority("another school");
+    let ann = issue(&another, &parameters("ann"));
+    encrypted.check_refused(Some(&ann), "UnknownCA");
+    encrypted.write("authorities.pem", &another.pem());
+    encrypted.server.wait_for_line("reloaded: ");
+    encrypted.client(Some(&ann)).check_is("ann");
+    let old = issue(&encrypted.authority, &parameters("ann"));
+    encrypted.check_refused(Some(&old), "UnknownCA");
+}
+
+#[test]
+fn the_oldest_version_may_be_set() {
+    let encrypted = start("tls.version_min = \"1.3\"\n");
+    let config = encrypted.config(&TLS12, None);
+    let Err(error) = encrypted.try_client(&config, "") else { panic!("1.2 is spoken") };
+    assert!(error.contains("ProtocolVersion"), "{error}");
+    encrypted.try_client(&encrypted.config(&TLS13, None), "").unwrap();
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_told() {
+    let mut encrypted = start("");
+    encrypted.renew(2001);
+    encrypted.server.wait_for_line("tls.certificate: it has expired");
+}

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::auth_keys::{Auth, AuthHttp, AuthJwt, AuthMtls, AuthSql};
-use super::choices::{LogFormat, Secret, StoreEngine, StoreSync};
+use super::choices::{LogFormat, Secret, StoreEngine, StoreSync, TlsVersion};
 use super::kind::{Kind, bytes, count, time};
 use super::preload::Declared;
 use super::show::Show;
@@ -207,6 +207,9 @@ key_sections! {
 
         /// The file with the private key in PEM.
         key: PathBuf = PathBuf::new(), Kind::OptionalPath;
+
+        /// The oldest version of TLS that is spoken.
+        version_min: TlsVersion = TlsVersion::Tls12, Kind::Choice(&["1.2", "1.3"]);
     }
 
     /// What one connection may ask for at a time.

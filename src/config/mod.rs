@@ -31,7 +31,9 @@ use std::path::PathBuf;
 pub use auth_keys::{Auth, AuthHttp, AuthJwt, AuthMtls, AuthSql};
 pub use auth_limits::LimitBlock;
 pub use auth_rules::RuleBlock;
-pub use choices::{AuthMode, AuthPreset, LogFormat, Secret, StoreEngine, StoreSync, User};
+pub use choices::{
+    AuthMode, AuthPreset, LogFormat, Secret, StoreEngine, StoreSync, TlsVersion, User,
+};
 pub use file::{DEFAULT_FILE, Source};
 pub use flags::ServerArgs;
 pub use keys::{

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::choices::{AuthMode, AuthPreset, LogFormat, Secret, StoreEngine, StoreSync, User};
+use super::choices::{
+    AuthMode, AuthPreset, LogFormat, Secret, StoreEngine, StoreSync, TlsVersion, User,
+};
 
 /// What stands in the place of a token wherever configuration is shown.
 pub(super) const HIDDEN: &str = "***";
@@ -151,6 +153,15 @@ impl Show for LogFormat {
         quote(match self {
             Self::Text => "text",
             Self::Json => "json",
+        })
+    }
+}
+
+impl Show for TlsVersion {
+    fn show(&self) -> String {
+        quote(match self {
+            Self::Tls12 => "1.2",
+            Self::Tls13 => "1.3",
         })
     }
 }

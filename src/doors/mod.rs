@@ -22,7 +22,6 @@ mod origin;
 mod pages;
 mod socket;
 mod stream;
-mod tls;
 mod transport;
 
 use std::net::IpAddr;
@@ -44,7 +43,6 @@ pub use framing::{Framing, Incoming};
 pub use messages::Messages;
 pub use socket::{listen, listen_unix, prepare as prepare_socket};
 pub use stream::{serve_tcp, serve_unix};
-pub use tls::load as load_tls;
 
 /// The route that stands for every path.
 const EVERY_PATH: &str = "*";
