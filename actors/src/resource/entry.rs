@@ -30,6 +30,8 @@ pub struct Entry {
     gone: AtomicBool,
     /// Something was asked of it since the last look at who rests.
     pub(super) used: AtomicBool,
+    /// It is among those that are looked at for who rests. Changed with the slot locked.
+    listed: AtomicBool,
     pub(super) slot: Mutex<Slot>,
 }
 
@@ -70,6 +72,7 @@ impl Entry {
             linked: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             used: AtomicBool::new(false),
+            listed: AtomicBool::new(false),
             slot: Mutex::new(Slot::Untouched),
         })
     }
@@ -338,7 +341,10 @@ impl Entry {
         {
             let active = Resource::launch(Arc::clone(self), *state, shared);
             *slot = Slot::Active(Box::new(active));
-            shared.active.lock().push(Arc::downgrade(self));
+            // An actor that rested is still listed until the next look.
+            if !self.listed.swap(true, Ordering::Relaxed) {
+                shared.active.lock().push(Arc::downgrade(self));
+            }
         }
         match slot {
             // An actor that was sent its end takes nothing more.
@@ -348,17 +354,21 @@ impl Entry {
     }
 
     /// Asks the actor to rest if it was not used since the last call. Returns whether there still
-    /// is one.
+    /// is one; if not, it leaves the list of those that are asked.
     pub fn rest_if_idle(self: &Arc<Self>) -> bool {
         let used = self.used.swap(false, Ordering::Relaxed);
-        match &mut *self.slot.lock() {
+        let mut slot = self.slot.lock();
+        match &mut *slot {
             Slot::Active(active) => {
                 if !used {
                     active.send(Letter::Rest(Rest));
                 }
                 true
             }
-            _ => false,
+            _ => {
+                self.listed.store(false, Ordering::Relaxed);
+                false
+            }
         }
     }
 }
@@ -446,6 +456,35 @@ mod tests {
                 assert_eq!(entry.cell.get(), Some(Value::copy_from(&expected)));
                 assert!(matches!(&*entry.slot.lock(), Slot::Untouched));
             }
+        });
+    }
+    #[test]
+    fn a_resource_that_rested_and_works_again_is_looked_at_once() {
+        System::new().block_on(async {
+            let shared = Arc::new(shared());
+            let entry = Entry::new(1, Value::nil(), Class::State);
+            let put = || {
+                let put = Data::Put(Value::copy_from(&[1]));
+                assert!(entry.submit(&shared, put, responder(&shared), true).is_ok());
+            };
+            for _ in 0..3 {
+                put();
+                assert!(is_running(&entry));
+                shared.rest_idle_resources();
+                shared.rest_idle_resources();
+                while is_running(&entry) {
+                    actix_rt::task::yield_now().await;
+                }
+            }
+            put();
+            assert_eq!(shared.active.lock().len(), 1);
+            shared.rest_idle_resources();
+            shared.rest_idle_resources();
+            while is_running(&entry) {
+                actix_rt::task::yield_now().await;
+            }
+            shared.rest_idle_resources();
+            assert_eq!(shared.active.lock().len(), 0);
         });
     }
 }
