@@ -277,6 +277,7 @@ pub(crate) fn door_settings(config: &Config) -> DoorSettings {
         routes: config.server.routes.clone(),
         allowed_origins: config.server.allowed_origins.clone(),
         trusted_proxies: config.server.trusted_proxies.clone(),
+        proxy_protocol: config.server.proxy_protocol,
         cookie: config.auth.cookie.clone(),
         connections_per_address_max: config.server.connections_per_address_max,
         connections_per_second_max: config.server.connections_per_second_max,

@@ -19,6 +19,7 @@ mod preload;
 mod reload;
 mod service;
 pub mod snapshot;
+mod sparing;
 mod statistics;
 mod stopping;
 pub mod store;

@@ -28,6 +28,8 @@ counters! {
     connections_refused_address,
     /// Connections that were refused because too many came in a second.
     connections_refused_rate,
+    /// Connections that were refused because a proxy did not say whose they were.
+    connections_refused_proxy,
     /// Connections that were closed because they took nothing of what was sent.
     connections_closed_stalled,
     /// Connections that were closed because a ping was not answered.

@@ -107,6 +107,10 @@ key_sections! {
         /// The proxies in front of this server whose X-Forwarded-For header is believed.
         trusted_proxies: Vec<IpNet> = Vec::new(), Kind::Networks;
 
+        /// Whether those proxies begin each connection with a PROXY protocol header, version 1 or
+        /// 2, which says whose it is; theirs without one are refused. On the TCP port as well.
+        proxy_protocol: bool = false, Kind::Flag;
+
         /// How many threads serve connections; more than one helps only with several busy cores.
         workers: usize = 1, count(1, 64);
 

@@ -21,7 +21,7 @@ pub(super) fn check(
     doubtful: &BTreeSet<&'static str>,
 ) -> Vec<Problem> {
     let judge = Judge { config, origins, doubtful, problems: Vec::new() };
-    let judge = judge.open_doors().tls().users().cookie().user_paths().jwt().mtls();
+    let judge = judge.open_doors().proxies().tls().users().cookie().user_paths().jwt().mtls();
     judge.http().sql().preload().problems
 }
 
@@ -54,6 +54,17 @@ impl Judge<'_> {
             "with auth.mode = \"allow_all\" everybody who reaches this address could read and \
              write everything: expected a loopback address such as 127.0.0.1 or auth.mode = \
              \"users\", or auth.insecure = true if that is meant",
+        )
+    }
+
+    /// Nobody else is heard.
+    fn proxies(self) -> Self {
+        let server = &self.config.server;
+        self.complain(
+            server.proxy_protocol && server.trusted_proxies.is_empty(),
+            &["server.proxy_protocol", "server.trusted_proxies"],
+            "only listed proxies may say whose a connection is: expected server.trusted_proxies \
+             with the addresses of yours, such as [\"10.0.0.1\"]",
         )
     }
 

@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use actix_codec::Framed;
 use actix_http::body::{BodySize, MessageBody};
+use actix_http::error::DispatchError;
 use actix_http::h1::{Codec, ExpectHandler, H1Service, Message};
 use actix_http::ws::handshake_response;
 use actix_http::{Extensions, HttpService, Request, Response};
 use actix_server::ServerBuilder;
 use actix_service::boxed::{self, BoxServiceFactory};
-use actix_service::{fn_service, map_config};
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::body::BoxBody;
 use actix_web::dev::{AppConfig, ServiceResponse};
@@ -26,16 +27,20 @@ use actix_web::rt::time::timeout;
 use actix_web::{App, HttpResponse, web};
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsAcceptor;
 
 use super::certificate::{self, Certified};
 use super::connection::Connection;
 use super::frames::Frames;
 use super::handshake::{admit, is_route};
 use super::transport::Transport;
-use super::{Door, pages, socket};
+use super::{Door, pages, proxy, socket};
 
-/// How long a client has to send the head of its HTTP request, and its TLS handshake.
+/// How long a client has to send the head of its HTTP request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a client has for its TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a refused client has to take its answer.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -54,20 +59,48 @@ pub fn serve(
     match tls {
         None => server.listen("direct", listener, move || {
             let settings = Arc::clone(&door.settings);
-            http(&door, address, move |io: &TcpStream, _| socket::prepare(io, &settings)).tcp()
-        }),
-        Some(tls) => server.listen("direct with TLS", listener, move || {
-            let settings = Arc::clone(&door.settings);
-            http(&door, address, move |io: &TlsStream<TcpStream>, data| {
-                let (socket, tls) = io.get_ref();
-                socket::prepare(socket, &settings);
-                if let Some(certified) = certificate::of(tls) {
-                    data.insert(certified);
+            let http =
+                http(&door, address, move |io: &TcpStream, _| socket::prepare(io, &settings));
+            let door = Arc::clone(&door);
+            fn_service(move |mut io: TcpStream| {
+                let door = Arc::clone(&door);
+                async move {
+                    let client = proxy::client(&mut io, &door).await?;
+                    Ok::<_, DispatchError>((io, client))
                 }
             })
-            .rustls_0_23(tls.clone())
+            .and_then(http)
         }),
+        Some(tls) => {
+            let acceptor = TlsAcceptor::from(Arc::new(tls));
+            server.listen("direct with TLS", listener, move || {
+                let settings = Arc::clone(&door.settings);
+                let http = http(&door, address, move |io: &TlsStream<TcpStream>, data| {
+                    let (socket, tls) = io.get_ref();
+                    socket::prepare(socket, &settings);
+                    if let Some(certified) = certificate::of(tls) {
+                        data.insert(certified);
+                    }
+                });
+                let (door, acceptor) = (Arc::clone(&door), acceptor.clone());
+                fn_service(move |io: TcpStream| encrypt(io, Arc::clone(&door), acceptor.clone()))
+                    .and_then(http)
+            })
+        }
     }
+}
+
+/// Has a client encrypt its connection; a proxy has its say before that.
+async fn encrypt(
+    mut io: TcpStream,
+    door: Arc<Door>,
+    acceptor: TlsAcceptor,
+) -> Result<(TlsStream<TcpStream>, Option<SocketAddr>), DispatchError> {
+    let client = proxy::client(&mut io, &door).await?;
+    let Ok(accepted) = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(io)).await else {
+        return Err(DispatchError::SlowRequestTimeout);
+    };
+    Ok((TlsStream::from(accepted?), client))
 }
 
 type Pages = BoxServiceFactory<(), Request, ServiceResponse, actix_web::Error, ()>;
@@ -104,7 +137,8 @@ async fn upgrade<T: Transport>(door: Arc<Door>, request: Request, mut framed: Fr
         return refuse(framed, pages::no_such_path(&door.settings)).await;
     }
     let certified = request.conn_data::<Certified>();
-    let (session, admission) = match admit(&door, request.head(), certified) {
+    let proxy = if door.settings.proxy_protocol { framed.io_ref().other_end() } else { None };
+    let (session, admission) = match admit(&door, request.head(), certified, proxy) {
         Ok(admitted) => admitted,
         Err(refused) => return refuse(framed, refused.response()).await,
     };

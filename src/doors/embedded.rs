@@ -55,7 +55,7 @@ async fn enter(request: HttpRequest, payload: Payload, door: web::Data<Door>) ->
     if !wants_upgrade(request.head()) && request.path() == "/" {
         return pages::answer(request, door).await;
     }
-    let (session, admission) = match admit(&door, request.head(), None) {
+    let (session, admission) = match admit(&door, request.head(), None, None) {
         Ok(admitted) => admitted,
         Err(refused) => return refused.response(),
     };

@@ -1,5 +1,7 @@
 //! The handshake: which requests become a connection, and what the others are told.
 
+use std::net::SocketAddr;
+
 use actix_http::RequestHead;
 use actix_http::ws::{HandshakeError, verify_handshake};
 use actix_web::HttpResponse;
@@ -60,7 +62,8 @@ pub fn is_route(door: &Door, path: &str) -> bool {
 }
 
 /// Opens a session for a request that is a good upgrade and passes every bound. `certified` is whom
-/// the certificate of the client names, if it has one.
+/// the certificate of the client names, if it has one; `proxy` is the other end of the socket, if
+/// the peer in the head is what that one says.
 ///
 /// # Errors
 /// What to answer instead.
@@ -68,13 +71,14 @@ pub fn admit(
     door: &Door,
     head: &RequestHead,
     certified: Option<&Certified>,
+    proxy: Option<SocketAddr>,
 ) -> Result<(Session, Admission), Refused> {
     judge(head)?;
     if !is_allowed(head, &door.settings) {
         let text = "this Origin may not connect (server.allowed_origins)\n";
         return Err(Refused::new(StatusCode::FORBIDDEN, text));
     }
-    let (address, from) = client_address(head, &door.settings);
+    let (address, from) = client_address(head, &door.settings, proxy);
     let admission = door.gate.admit(door.broker.counters(), address, from)?;
     let peer = peer(address, credentials::of(head, &door.settings, certified));
     let session = door.broker.open_session(peer, door.gate.throttle()).ok_or_else(|| {

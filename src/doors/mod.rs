@@ -20,10 +20,12 @@ mod handshake;
 mod messages;
 mod origin;
 mod pages;
+mod proxy;
 mod socket;
 mod stream;
 mod transport;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +33,7 @@ use std::time::Duration;
 use fanal_actors::Broker;
 use ipnet::IpNet;
 
+use crate::sparing::Sparing;
 use admission::Gate;
 pub use direct::serve as serve_direct;
 pub use embedded::{WebsocketSession, routes};
@@ -56,6 +59,8 @@ pub struct DoorSettings {
     pub allowed_origins: Vec<String>,
     /// Peers whose X-Forwarded-For is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether those say with the PROXY protocol whose a connection is.
+    pub proxy_protocol: bool,
     /// The cookie with a token; empty for none.
     pub cookie: String,
     /// Connections of one address; 0 for any number.
@@ -101,13 +106,20 @@ pub struct Door {
     /// The door's settings.
     pub settings: Arc<DoorSettings>,
     gate: Gate,
+    proxy_warnings: Sparing,
 }
 
 impl Door {
     /// The door of a broker.
     pub fn new(broker: Broker, settings: DoorSettings) -> Arc<Self> {
         let gate = Gate::new(&settings);
-        Arc::new(Door { broker, settings: Arc::new(settings), gate })
+        let (settings, proxy_warnings) = (Arc::new(settings), Sparing::default());
+        Arc::new(Door { broker, settings, gate, proxy_warnings })
+    }
+
+    /// Warns of what a proxy does, now and then.
+    fn warn_of_proxy(&self, text: impl fmt::Display) {
+        self.proxy_warnings.warn(text);
     }
 }
 

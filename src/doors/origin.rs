@@ -1,6 +1,6 @@
 //! Where a connection comes from: the peer's address behind proxies, and the Origin of a page.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use actix_http::RequestHead;
 use actix_web::http::header;
@@ -11,11 +11,15 @@ use super::DoorSettings;
 const FORWARDED_MAX: usize = 32;
 
 /// The client's address, the peer's or what the trusted proxies before it say, and as the log says
-/// it.
-pub fn client_address(head: &RequestHead, settings: &DoorSettings) -> (Option<IpAddr>, String) {
+/// it. `proxy` is the other end of the socket, if the peer is what that one says.
+pub fn client_address(
+    head: &RequestHead,
+    settings: &DoorSettings,
+    proxy: Option<SocketAddr>,
+) -> (Option<IpAddr>, String) {
     let Some(peer) = head.peer_addr else { return (None, "an unknown address".into()) };
     if !settings.trusts(peer.ip()) {
-        return (Some(peer.ip()), peer.to_string());
+        return (Some(peer.ip()), through(peer, proxy));
     }
     // A proxy may add to the last line or add a line: together they are one list.
     let lines = head.headers().get_all("x-forwarded-for");
@@ -32,6 +36,14 @@ pub fn client_address(head: &RequestHead, settings: &DoorSettings) -> (Option<Ip
         }
     }
     (Some(client), format!("{client} (through {peer})"))
+}
+
+/// How the log says whose a connection is.
+pub fn through(client: SocketAddr, proxy: Option<SocketAddr>) -> String {
+    match proxy.filter(|proxy| *proxy != client) {
+        Some(proxy) => format!("{client} (through {proxy})"),
+        None => client.to_string(),
+    }
 }
 
 /// Whether a page of this Origin may connect. Clients that are no browsers send none.

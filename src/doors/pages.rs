@@ -16,7 +16,7 @@ pub async fn answer(request: HttpRequest, door: web::Data<Door>) -> HttpResponse
     if !is_route(&door, request.path()) {
         return no_such_path(&door.settings);
     }
-    match admit(&door, request.head(), None) {
+    match admit(&door, request.head(), None, None) {
         Err(refused) => refused.response(),
         // A good upgrade does not come here.
         Ok(_) => HttpResponse::BadRequest().body("a WebSocket begins with an empty body\n"),

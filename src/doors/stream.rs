@@ -8,6 +8,7 @@ use actix_service::fn_service;
 use actix_web::rt::net::{TcpStream, UnixStream};
 use fanal_actors::{Response, Rnum, encode_response};
 use std::convert::Infallible;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,8 +19,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::connection::Connection;
 use super::credentials::peer;
 use super::messages::Messages;
+use super::origin::through;
 use super::transport::Transport;
-use super::{Door, socket};
+use super::{Door, proxy, socket};
 
 /// How long a refused client has to take its answer.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,15 +37,18 @@ pub fn serve_tcp(
 ) -> std::io::Result<ServerBuilder> {
     server.listen("tcp", listener, move || {
         let door = Arc::clone(&door);
-        fn_service(move |io: TcpStream| {
+        fn_service(move |mut io: TcpStream| {
             let door = Arc::clone(&door);
             async move {
+                let client = proxy::client(&mut io, &door).await?;
                 socket::prepare(&io, &door.settings);
                 socket::keep_alive(&io, &door.settings);
-                let peer = io.peer_addr().ok();
-                let from = peer.map_or("an unknown address".into(), |peer| format!("tcp {peer}"));
-                enter(&door, io, peer.map(|peer| peer.ip()), from).await;
-                Ok::<(), Infallible>(())
+                let from = match client {
+                    Some(client) => format!("tcp {}", through(client, io.peer_addr().ok())),
+                    None => "an unknown address".into(),
+                };
+                enter(&door, io, client.map(|client| client.ip()), from).await;
+                io::Result::Ok(())
             }
         })
     })

@@ -1,5 +1,7 @@
 //! Transports: what a connection needs of a socket besides reading and writing.
 
+use std::net::SocketAddr;
+
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::rt::net::{ActixStream, TcpStream, UnixStream};
 use socket2::SockRef;
@@ -16,6 +18,9 @@ pub const HUGE_BYTES: usize = 256 * 1024;
 pub trait Transport: ActixStream + 'static {
     /// Prepares for huge values.
     fn expect_huge(&self);
+
+    /// The other end of the socket.
+    fn other_end(&self) -> Option<SocketAddr>;
 }
 
 impl Transport for TcpStream {
@@ -24,14 +29,26 @@ impl Transport for TcpStream {
             log::debug!("TCP_NOTSENT_LOWAT could not be set: {error}");
         }
     }
+
+    fn other_end(&self) -> Option<SocketAddr> {
+        self.peer_addr().ok()
+    }
 }
 
 impl Transport for TlsStream<TcpStream> {
     fn expect_huge(&self) {
         self.get_ref().0.expect_huge();
     }
+
+    fn other_end(&self) -> Option<SocketAddr> {
+        self.get_ref().0.other_end()
+    }
 }
 
 impl Transport for UnixStream {
     fn expect_huge(&self) {}
+
+    fn other_end(&self) -> Option<SocketAddr> {
+        None
+    }
 }

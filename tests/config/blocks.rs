@@ -117,6 +117,13 @@ fn what_users_have_to_do_with_each_other_is_judged() {
         &["fanal.toml:2: auth.cookie = \"session\": any page in a browser could act as who is \
            logged in there: expected server.allowed_origins as well, the pages that may"],
     );
+    check_file(
+        "[server]\nproxy_protocol = true",
+        &["fanal.toml:2: server.proxy_protocol = true: only listed proxies may say whose a \
+           connection is: expected server.trusted_proxies with the addresses of yours, such as \
+           [\"10.0.0.1\"]"],
+    );
+    good("[server]\nproxy_protocol = true\ntrusted_proxies = [\"10.0.0.1\"]");
     good("[auth]\ncookie = \"c\"\n[server]\nallowed_origins = [\"http://a.example\"]");
     for path in ["live", "user/*", "user/{user}/**"] {
         let rest = "expected paths in which one name is {user} and none is a wildcard";

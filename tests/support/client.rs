@@ -28,6 +28,8 @@ pub struct ClientOptions {
     pub path: String,
     /// Further header lines of the handshake, without line ends.
     pub headers: Vec<String>,
+    /// Sent before the handshake, as a proxy does.
+    pub preamble: Vec<u8>,
     /// Set before connecting, so that it bounds the window that the server sees.
     pub receive_buffer_bytes: Option<usize>,
     /// Whether `next_frame` answers pings by itself.
@@ -43,6 +45,7 @@ impl Default for ClientOptions {
             token: "t".to_owned(),
             path: "/websocket".to_owned(),
             headers: Vec::new(),
+            preamble: Vec::new(),
             receive_buffer_bytes: None,
             answer_pings: true,
             patience: PATIENCE,
@@ -63,6 +66,11 @@ impl ClientOptions {
 
     pub fn header(mut self, line: &str) -> Self {
         self.headers.push(line.to_owned());
+        self
+    }
+
+    pub fn preamble(mut self, bytes: &[u8]) -> Self {
+        bytes.clone_into(&mut self.preamble);
         self
     }
 
@@ -116,6 +124,7 @@ impl Client {
         for line in &options.headers {
             request += &format!("{line}\r\n");
         }
+        stream.write_all(&options.preamble).expect("a preamble can be sent");
         stream.write_all(format!("{request}\r\n").as_bytes()).expect("the handshake can be sent");
         let mut received = Vec::new();
         let head_end = loop {

@@ -16,8 +16,8 @@ use super::super::places::Places;
 use super::Context;
 use super::client::{Failure, Lined};
 use super::record::{UserLine, is_name, read_user};
-use super::sparing::Sparing;
 use crate::clock::Moment;
+use crate::sparing::Sparing;
 
 /// Users whose places are made or deleted at a time; meanwhile the feed is not read on.
 const BUSY_MAX: usize = 64;

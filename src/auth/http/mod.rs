@@ -16,7 +16,6 @@ mod client;
 mod feed;
 mod lines;
 mod record;
-mod sparing;
 mod user;
 
 use std::cell::Cell;
@@ -38,12 +37,12 @@ use super::secrets::sha256;
 use super::trust;
 use super::{Background, Claim, Outcome, Provider, Surroundings};
 use crate::config::Config;
+use crate::sparing::Sparing;
 use backoff::Backoff;
 use cache::{Bounds, Cache, Checked, Now, QUESTIONS_MAX, Verdict};
 use client::{Service, header};
 use feed::Feed;
 use record::{TOKEN_BYTES_MAX, Token, is_name};
-use sparing::Sparing;
 use user::Question;
 
 /// What is not encoded in a segment of a URL: the unreserved characters of RFC 3986.

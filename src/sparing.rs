@@ -1,8 +1,9 @@
 //! Warnings that may come as often as a service or a stranger likes, and are logged now and then.
 
-use std::cell::Cell;
 use std::fmt;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::clock::Moment;
 
@@ -11,22 +12,26 @@ const INTERVAL: Duration = Duration::from_secs(10);
 
 /// One kind of warning.
 #[derive(Default)]
-pub struct Sparing {
-    last: Cell<Option<Moment>>,
-    left_out: Cell<u64>,
+pub struct Sparing(Mutex<Past>);
+
+#[derive(Default)]
+struct Past {
+    last: Option<Moment>,
+    left_out: u64,
 }
 
 impl Sparing {
     /// Logs a warning, or counts it for the next one. What others have written is escaped.
     pub fn warn(&self, text: impl fmt::Display) {
         let now = Moment::now();
-        if self.last.get().is_some_and(|last| now.since(last) < INTERVAL) {
-            self.left_out.set(self.left_out.get().saturating_add(1));
+        let mut past = self.0.lock();
+        if past.last.is_some_and(|last| now.since(last) < INTERVAL) {
+            past.left_out = past.left_out.saturating_add(1);
             log::debug!("{}", escape(&text));
             return;
         }
-        self.last.set(Some(now));
-        match self.left_out.take() {
+        let past = std::mem::replace(&mut *past, Past { last: Some(now), left_out: 0 });
+        match past.left_out {
             0 => log::warn!("{}", escape(&text)),
             left_out => log::warn!("{} ({left_out} more like it before)", escape(&text)),
         }
@@ -53,7 +58,7 @@ mod tests {
     fn what_comes_often_is_counted() {
         let sparing = Sparing::default();
         for expected in 0..5 {
-            assert_eq!(sparing.left_out.get(), if expected < 2 { 0 } else { expected - 1 });
+            assert_eq!(sparing.0.lock().left_out, if expected < 2 { 0 } else { expected - 1 });
             sparing.warn("again");
         }
     }
