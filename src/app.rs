@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::config::{
     Auth, AuthMode, Config, DEFAULT_FILE, Loaded, ServerArgs, StoreEngine, StoreSync,
 };
 use crate::doors::{Door, DoorSettings, listen, listen_unix, serve_direct, serve_tcp, serve_unix};
+use crate::inherited::Inherited;
 use crate::reload::Reloader;
 use crate::stopping::{EXIT_AT_ONCE, Signals, stop, stopper, wait_for_the_end, watch_for_panics};
 use crate::{
@@ -40,7 +42,8 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
     descriptors::prepare(config.server.connections_max, users_of_a_service(config));
     let encryption = tls::Encryption::from_config(config)?;
     let tls = encryption.as_ref().map(|encryption| encryption.server(config)).transpose()?;
-    let listeners = Listeners::open(config)?;
+    let listeners = Listeners::open(config, Inherited::take()?)?;
+    let own_socket = listeners.own_socket.clone();
     let urls = listeners.urls(config)?;
     let store = store::open(config)?;
     actix_web::rt::System::new().block_on(async {
@@ -83,8 +86,8 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         handle.stop(false).await;
         // A socket that is left behind is replaced at the next start.
         let _ = std::fs::remove_file(control::place(&config.store.directory));
-        if !config.unix.path.as_os_str().is_empty() {
-            let _ = std::fs::remove_file(&config.unix.path);
+        if let Some(path) = own_socket {
+            let _ = std::fs::remove_file(path);
         }
         running.abort();
         outcome?;
@@ -125,10 +128,14 @@ struct Listeners {
     tcp: Option<TcpListener>,
     unix: Option<UnixListener>,
     admin: Option<TcpListener>,
+    /// The file of the socket, if the server made it.
+    own_socket: Option<PathBuf>,
 }
 
 impl Listeners {
-    fn open(config: &Config) -> anyhow::Result<Self> {
+    /// Opens those that the service manager has not.
+    fn open(config: &Config, inherited: Inherited) -> anyhow::Result<Self> {
+        refuse_open_door(config, &inherited)?;
         let backlog = i32::try_from(config.server.backlog).unwrap_or(i32::MAX);
         let listen = |bind, port, key: &str| {
             let address = SocketAddr::new(bind, port);
@@ -139,22 +146,32 @@ impl Listeners {
             })
         };
         // The file of the socket is made under a mask that is that of the whole process.
-        let unix = &config.unix;
-        let unix = if unix.path.as_os_str().is_empty() {
-            None
-        } else {
-            let (owner, group) = (accounts::user(&unix.owner)?, accounts::group(&unix.group)?);
-            Some(listen_unix(&unix.path, unix.mode_bits(), owner, group)?)
+        let path = &config.unix.path;
+        let own_socket = (inherited.unix.is_none() && has(path)).then(|| path.clone());
+        let unix = match &own_socket {
+            None => inherited.unix,
+            Some(path) => {
+                let unix = &config.unix;
+                let (owner, group) = (accounts::user(&unix.owner)?, accounts::group(&unix.group)?);
+                Some(listen_unix(path, unix.mode_bits(), owner, group)?)
+            }
         };
         let (server, tcp, admin) = (&config.server, &config.tcp, &config.admin);
         Ok(Listeners {
-            websocket: listen(server.bind, server.port, "--port")?,
-            tcp: tcp.enabled.then(|| listen(tcp.bind, tcp.port, "tcp.port")).transpose()?,
+            websocket: match inherited.websocket {
+                Some(listener) => listener,
+                None => listen(server.bind, server.port, "--port")?,
+            },
+            tcp: match inherited.tcp {
+                None if tcp.enabled => Some(listen(tcp.bind, tcp.port, "tcp.port")?),
+                inherited => inherited,
+            },
             unix,
-            admin: admin
-                .enabled
-                .then(|| listen(admin.bind, admin.port, "admin.port"))
-                .transpose()?,
+            admin: match inherited.admin {
+                None if admin.enabled => Some(listen(admin.bind, admin.port, "admin.port")?),
+                inherited => inherited,
+            },
+            own_socket,
         })
     }
 
@@ -174,15 +191,36 @@ impl Listeners {
             let address = admin.local_addr().context("the socket has no address")?;
             urls.push(format!("http://{address}/metrics"));
         }
-        if self.unix.is_some() {
-            urls.push(format!("unix:{}", config.unix.path.display()));
+        if let Some(unix) = &self.unix {
+            let address = unix.local_addr().context("the socket has no address")?;
+            let path = address.as_pathname().unwrap_or(&config.unix.path);
+            urls.push(format!("unix:{}", path.display()));
         }
         Ok(urls)
     }
 }
 
+/// What `config` refuses of `server.bind`, for sockets that it knows nothing of.
+fn refuse_open_door(config: &Config, inherited: &Inherited) -> anyhow::Result<()> {
+    let auth = &config.auth;
+    let open = auth.mode == AuthMode::AllowAll && !auth.insecure;
+    let is_open = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    if open && let Some(address) = inherited.addresses().find(is_open) {
+        anyhow::bail!(
+            "the service manager listens on {address}, and with auth.mode = \"allow_all\" \
+             everybody who reaches it could read and write everything: expected auth.mode = \
+             \"users\", or auth.insecure = true if that is meant"
+        );
+    }
+    Ok(())
+}
+
+fn has(path: &Path) -> bool {
+    !path.as_os_str().is_empty()
+}
+
 fn is_encrypted(config: &Config) -> bool {
-    !config.tls.certificate.as_os_str().is_empty()
+    has(&config.tls.certificate)
 }
 
 fn serve(

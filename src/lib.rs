@@ -14,6 +14,7 @@ mod control;
 mod descriptors;
 pub mod doors;
 mod embed;
+mod inherited;
 mod logging;
 mod preload;
 mod reload;

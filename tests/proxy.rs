@@ -70,9 +70,9 @@ fn check(preamble: &[u8], headers: &[&str], expected: &str) {
         }
         client.expect("GET", &["missing"], nil(), 404);
         // There is nothing in which it could be forwarded.
-        let expected = expected.strip_prefix("127.0.0.1 (through ").map_or(expected, |rest| {
-            rest.trim_end_matches(')')
-        });
+        let expected = expected
+            .strip_prefix("127.0.0.1 (through ")
+            .map_or(expected, |rest| rest.trim_end_matches(')'));
         assert_eq!(origin_at(&server, "tcp "), expected, "{preamble:?}");
     }
 }

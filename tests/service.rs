@@ -1,4 +1,4 @@
-//! What a service manager is told.
+//! What a service manager is told, and what it gives.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,9 +10,15 @@
 
 mod support;
 
-use std::os::unix::net::UnixDatagram;
+use std::io::Read;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
-use support::{PATIENCE, Server, nil};
+use rustix::process::Signal;
+use support::{Client, ClientOptions, PATIENCE, Server, StreamClient, int, nil};
 
 /// The manager's end of a notification socket.
 struct Manager {
@@ -82,4 +88,101 @@ fn a_watchdog_is_kept_quiet() {
     for _ in 0..3 {
         assert_eq!(manager.next(), "WATCHDOG=1\n");
     }
+}
+
+/// Starts the server as a service manager does that has opened these two sockets: the second one is
+/// passed if it has a name.
+fn activate(folder: &Path, sockets: [OwnedFd; 2], names: &str, settings: &[&str]) -> Child {
+    // A shell, because the variable holds the number of the process.
+    let script = "LISTEN_PID=$$ exec \"$0\" \"$@\" 3<&0 4>&1 </dev/null >&2";
+    let [first, second] = sockets;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_fanal"), "--data"]).arg(folder.join("data"));
+    command.args(settings.iter().flat_map(|setting| ["--set", setting]));
+    command.env("LISTEN_FDS", names.split(':').count().to_string()).env("LISTEN_FDNAMES", names);
+    command.stdin(Stdio::from(first)).stdout(Stdio::from(second)).stderr(Stdio::piped());
+    command.current_dir(folder).spawn().unwrap()
+}
+
+/// Everything that the process says until it ends.
+fn said(child: &mut Child) -> String {
+    let mut text = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+    text
+}
+
+fn terminate(child: &mut Child) -> String {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), Signal::TERM).unwrap();
+    let text = said(child);
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{text}");
+    text
+}
+
+#[test]
+fn connections_wait_for_a_server_whose_socket_the_manager_keeps() {
+    let folder = tempfile::tempdir().unwrap();
+    let websocket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = websocket.local_addr().unwrap().port();
+    let unix = UnixListener::bind(folder.path().join("socket")).unwrap();
+    for round in 0_u8..3 {
+        let sockets = [websocket.try_clone().unwrap().into(), unix.try_clone().unwrap().into()];
+        // It is there before the server, in each round.
+        let waiting = std::thread::spawn(move || Client::connect(port, ClientOptions::default()));
+        let mut server = activate(folder.path(), sockets, "websocket:unix", &[]);
+        let mut client = waiting.join().unwrap();
+        let (verb, rnum) = if round == 0 { ("POST", 201) } else { ("PUT", 200) };
+        client.expect(verb, &["a"], int(i64::from(round)), rnum);
+        let mut other = StreamClient::unix(&folder.path().join("socket"));
+        assert_eq!(other.expect("GET", &["a"], nil(), 200).payl, int(i64::from(round)));
+        let text = terminate(&mut server);
+        assert!(text.contains(&format!("ws://127.0.0.1:{port}/")), "{text}");
+        assert!(text.contains("socket") && folder.path().join("socket").exists(), "{text}");
+    }
+}
+
+#[test]
+fn a_socket_without_a_name_of_ours_is_for_websocket_clients() {
+    for names in ["", "fanal.socket", "unknown:admin"] {
+        let folder = tempfile::tempdir().unwrap();
+        let [websocket, admin] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = websocket.local_addr().unwrap().port();
+        let admin_port = admin.local_addr().unwrap().port();
+        let mut server = activate(folder.path(), [websocket.into(), admin.into()], names, &[]);
+        let mut client = Client::connect(port, ClientOptions::default());
+        client.expect("GET", &["missing"], nil(), 404);
+        if names.contains("admin") {
+            let ready = "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+            assert!(support::http(admin_port, ready).ends_with("ready\n"));
+        }
+        terminate(&mut server);
+    }
+}
+
+/// The server does not start with these sockets, and says why.
+#[track_caller]
+fn check_refused(address: &str, names: &str, settings: &[&str], part: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let sockets = [(); 2].map(|()| OwnedFd::from(TcpListener::bind(address).unwrap()));
+    let mut server = activate(folder.path(), sockets, names, settings);
+    let text = said(&mut server);
+    assert_eq!(server.wait().unwrap().code(), Some(1), "{text}");
+    assert!(text.contains(part), "{text}");
+}
+
+#[test]
+fn sockets_that_are_no_use_are_refused() {
+    check_refused(
+        "127.0.0.1:0",
+        "a:b",
+        &[],
+        "socket 2 of the service manager (\"b\") is one too many",
+    );
+    check_refused(
+        "127.0.0.1:0",
+        "websocket:unix",
+        &[],
+        "socket 2 of the service manager (\"unix\")",
+    );
+    check_refused("0.0.0.0:0", "websocket", &[], "auth.insecure = true if that is meant");
+    check_refused("0.0.0.0:0", "admin:tcp", &[], "auth.insecure = true if that is meant");
 }

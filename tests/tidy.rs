@@ -77,6 +77,7 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("src", "clock", &[]),
     ("src", "config", &[]),
     ("src", "descriptors", &[]),
+    ("src", "inherited", &[]),
     ("src", "logging", &["config"]),
     ("src", "doors", &["config", "clock", "sparing"]),
     ("src", "auth", &["config", "clock", "sparing"]),
