@@ -5,28 +5,24 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::Arbiter;
 use anyhow::Context;
-use fanal_actors::{Broker, Class, ClassRule, Limits, OutboxLimits, Pattern, Settings, Sync};
+use fanal_actors::Broker;
 use rustls::ServerConfig;
+use tokio::sync::watch;
 
 use crate::admin::{Admin, Gate, Place};
-use crate::config::{
-    Auth, AuthMode, Config, DEFAULT_FILE, Loaded, ServerArgs, StoreEngine, StoreSync,
-};
+use crate::config::{Auth, AuthMode, Config, DEFAULT_FILE, Loaded, ServerArgs, StoreEngine};
 use crate::doors::{Door, DoorSettings, listen, listen_unix, serve_direct, serve_tcp, serve_unix};
 use crate::inherited::Inherited;
 use crate::reload::Reloader;
 use crate::stopping::{EXIT_AT_ONCE, Signals, stop, stopper, wait_for_the_end, watch_for_panics};
+use crate::tunables::{Targets, Tunables};
 use crate::{
     accounts, admin, auth, control, descriptors, logging, preload, service, statistics, store,
-    summary, tls,
+    summary, tls, tunables,
 };
-
-/// How long a peer has to answer a close frame before its connection is ended.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Connections beyond `server.connections_max` that are accepted, to be told 503.
 const CONNECTIONS_TO_REFUSE: usize = 256;
@@ -51,22 +47,24 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         let (authority, policy) = auth::Authority::new(config, surroundings.clone())?;
         let wanted = preload::from_config(config)?;
         let credentials = Box::new(authority.clone());
-        let broker = Broker::start(settings(config), policy, credentials, store, wanted)?;
+        let broker = Broker::start(tunables::settings(config), policy, credentials, store, wanted)?;
         surroundings.connect(broker.clone());
         let mut listeners = listeners;
-        let reloader = Reloader::new(args, config, authority.clone(), broker.clone(), encryption);
+        let doors = Arc::new(tunables::door_settings(config));
+        let tunables = start_tunables(args, loaded, &broker, &doors).await;
+        let reloader = Reloader::new(
+            args,
+            config,
+            authority.clone(),
+            broker.clone(),
+            tunables.clone(),
+            encryption,
+        );
         actix_web::rt::spawn(reloader.clone().watch());
-        if !config.statistics.interval.is_zero() {
-            let every = config.statistics.interval;
-            actix_web::rt::spawn(statistics::publish(broker.clone(), every));
-        }
-        if !config.log.summary_interval.is_zero() {
-            actix_web::rt::spawn(summary::write(broker.clone(), config.log.summary_interval));
-        }
         let (stopper, mut wishes) = stopper();
         let admin = Admin::new(broker.clone(), authority, reloader.clone(), stopper);
         serve_admin(listeners.admin.take(), &admin, config)?;
-        let server = serve(listeners, config, tls, broker.clone())?;
+        let server = serve(listeners, config, tls, Door::new(broker.clone(), doors))?;
         let handle = server.handle();
         let running = actix_web::rt::spawn(server);
         let mut signals = Signals::listen()?;
@@ -75,7 +73,7 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         let end = wait_for_the_end(&mut signals, &reloader, &mut wishes).await;
         service::note_stopping();
         handle.pause().await;
-        let stopping = stop(broker, end.drain.unwrap_or(config.shutdown.drain));
+        let stopping = stop(broker, end.drain.unwrap_or_else(|| tunables.drain()));
         let outcome = tokio::select! {
             outcome = stopping => outcome,
             _ = signals.next() => {
@@ -94,6 +92,29 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         anyhow::ensure!(!end.failed, "a thread of the server has failed; see the log");
         Ok(())
     })
+}
+
+/// Has the settings that may be changed take effect when they are, and writes what they time.
+async fn start_tunables(
+    args: &ServerArgs,
+    loaded: &Loaded,
+    broker: &Broker,
+    doors: &Arc<DoorSettings>,
+) -> Tunables {
+    let config = &loaded.config;
+    let (statistics, every) = watch::channel(config.statistics.interval);
+    actix_web::rt::spawn(statistics::publish(broker.clone(), every));
+    let (summary, every) = watch::channel(config.log.summary_interval);
+    actix_web::rt::spawn(summary::write(broker.clone(), every));
+    let (broker, doors) = (broker.clone(), Arc::clone(doors));
+    let targets = Targets { broker: broker.clone(), doors, statistics, summary };
+    let tunables = Tunables::new(args, loaded, targets);
+    if config.tunables.enabled {
+        tunables::offer(broker, tunables.clone()).await;
+    } else {
+        tunables::withdraw(&broker).await;
+    }
+    tunables
 }
 
 /// Has the admin listener and the control socket answer.
@@ -227,7 +248,7 @@ fn serve(
     listeners: Listeners,
     config: &Config,
     tls: Option<ServerConfig>,
-    broker: Broker,
+    door: Arc<Door>,
 ) -> anyhow::Result<actix_server::Server> {
     // The framework's bound is one for each worker, and for what is no session yet.
     let connections = config.server.connections_max.saturating_add(CONNECTIONS_TO_REFUSE);
@@ -236,7 +257,6 @@ fn serve(
         .max_concurrent_connections(connections.div_ceil(config.server.workers))
         .disable_signals()
         .shutdown_timeout(1);
-    let door = Door::new(broker, door_settings(config));
     let address = listeners.websocket.local_addr().context("the socket has no address")?;
     let mut server = serve_direct(server, listeners.websocket, address, Arc::clone(&door), tls)
         .context("cannot take connections")?;
@@ -256,85 +276,6 @@ fn users_of_a_service(config: &Config) -> usize {
     let is_used =
         auth.mode == AuthMode::Users && auth.providers.iter().any(|provider| provider == "http");
     if is_used { config.auth_http.users_max } else { 0 }
-}
-
-/// What the broker needs of the configuration.
-pub(crate) fn settings(config: &Config) -> Settings {
-    Settings {
-        limits: Limits {
-            payload_depth_max: config.limits.payload_depth_max,
-            path_depth_max: config.limits.path_depth_max,
-            name_bytes_max: config.limits.name_bytes_max,
-            path_bytes_max: config.limits.path_bytes_max,
-            auth_bytes_max: config.limits.auth_bytes_max,
-            reid_bytes_max: config.limits.reid_bytes_max,
-        },
-        nodes_max: config.limits.nodes_max,
-        values_bytes_max: config.limits.values_bytes_max,
-        list_bytes_max: config.limits.list_bytes_max,
-        links_max: config.link.links_max,
-        link_buffer: config.link.buffer,
-        connections_max: config.server.connections_max,
-        requests_max: config.session.requests_max,
-        requests_bytes_max: config.session.requests_bytes_max,
-        replies_bytes_max: config.outbox.replies_bytes_max,
-        outbox: Arc::new(OutboxLimits {
-            streams_max: config.session.streams_max,
-            stream_buffer: config.stream.buffer,
-            stream_buffer_bytes: config.stream.buffer_bytes,
-            updates_bytes_max: config.outbox.updates_bytes_max,
-        }),
-        resource_idle_timeout: config.resource.idle_timeout,
-        mailbox_directory: config.mailbox.directory,
-        mailbox_resource: config.mailbox.resource,
-        mailbox_supervisor: config.mailbox.supervisor,
-        snapshot_interval: config.snapshot.interval,
-        backup_interval: config.store.backup_interval,
-        sync: match config.store.sync {
-            StoreSync::Structure => Sync::Structure,
-            StoreSync::All => Sync::All,
-            StoreSync::Interval => Sync::Interval,
-        },
-        classes: class_rules(config),
-        resident_bytes_max: config.resource.resident_bytes_max,
-    }
-}
-
-fn class_rules(config: &Config) -> Vec<ClassRule> {
-    let rules = |paths: &[String], class| -> Vec<ClassRule> {
-        paths.iter().map(|text| ClassRule { pattern: Pattern::new(text), class }).collect()
-    };
-    let mut classes = rules(&config.resource.event_paths, Class::Event);
-    classes.append(&mut rules(&config.resource.live_paths, Class::Live));
-    classes
-}
-
-/// What the doors need of the configuration.
-pub(crate) fn door_settings(config: &Config) -> DoorSettings {
-    DoorSettings {
-        routes: config.server.routes.clone(),
-        allowed_origins: config.server.allowed_origins.clone(),
-        trusted_proxies: config.server.trusted_proxies.clone(),
-        proxy_protocol: config.server.proxy_protocol,
-        cookie: config.auth.cookie.clone(),
-        connections_per_address_max: config.server.connections_per_address_max,
-        connections_per_second_max: config.server.connections_per_second_max,
-        requests_per_second_max: config.session.requests_per_second_max,
-        message_bytes_max: config.limits.message_bytes_max,
-        read_buffer_bytes: config.socket.read_buffer_bytes,
-        write_buffer_bytes: config.socket.write_buffer_bytes,
-        ping_interval: config.websocket.ping_interval,
-        pong_timeout: config.websocket.pong_timeout,
-        idle_timeout: config.session.idle_timeout,
-        first_request_timeout: config.auth.first_request_timeout,
-        stall_timeout: config.outbox.stall_timeout,
-        wrong_requests_max: config.session.wrong_requests_max,
-        wrong_requests_timeout: config.session.wrong_requests_timeout,
-        close_timeout: CLOSE_TIMEOUT,
-        nodelay: config.socket.nodelay,
-        notsent_lowat_bytes: config.socket.notsent_lowat_bytes,
-        user_timeout: config.socket.user_timeout,
-    }
 }
 
 /// Tells the person at the terminal what runs and what to try.

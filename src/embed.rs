@@ -13,7 +13,7 @@ use fanal_actors::Broker;
 use crate::auth::Authority;
 use crate::config::Config;
 use crate::doors::{Door, prepare_socket, routes};
-use crate::{app, auth, preload, stopping, store};
+use crate::{auth, preload, stopping, store, tunables};
 
 /// A broker that runs inside an actix-web application. Clones are the same broker.
 #[derive(Clone)]
@@ -35,11 +35,11 @@ pub fn embed(config: Config) -> anyhow::Result<Embedded> {
     let store = store::open(&config)?;
     let surroundings = auth::Surroundings::new(Arbiter::new().handle());
     let (authority, policy) = Authority::new(&config, surroundings.clone())?;
-    let (settings, wanted) = (app::settings(&config), preload::from_config(&config)?);
+    let (settings, wanted) = (tunables::settings(&config), preload::from_config(&config)?);
     let broker = Broker::start(settings, policy, Box::new(authority.clone()), store, wanted)?;
     surroundings.connect(broker.clone());
     actix_web::rt::spawn(expire(authority.clone(), broker.clone(), config.auth.recheck_interval));
-    let door = Door::new(broker, app::door_settings(&config));
+    let door = Door::new(broker, Arc::new(tunables::door_settings(&config)));
     Ok(Embedded { door, config: Arc::new(config), authority })
 }
 

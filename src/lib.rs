@@ -14,6 +14,7 @@ mod control;
 mod descriptors;
 pub mod doors;
 mod embed;
+mod files;
 mod inherited;
 mod logging;
 mod preload;
@@ -25,6 +26,8 @@ mod statistics;
 mod stopping;
 pub mod store;
 mod summary;
+mod ticks;
 mod tls;
+mod tunables;
 
 pub use embed::{Embedded, embed};

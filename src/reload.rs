@@ -1,9 +1,9 @@
-//! Reload: who may do what is read anew while the server runs, and takes its place at once or, if
-//! anything is wrong, not at all.
+//! Reload: the configuration is read anew while the server runs, and what of it may takes its place
+//! at once or, if anything is wrong, nothing.
 //!
 //! It is asked for by SIGHUP or `fanal reload`, or begins by itself when the configuration file,
-//! the file of users or a certificate has changed. Everything outside the sections `auth` and
-//! `auth_*` but the certificates takes effect at the next start only, and is named in the log.
+//! the file of users or a certificate has changed. Who may do what, the certificates and most of
+//! the tunables change at once; everything else does at the next start, and is named in the log.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -15,10 +15,11 @@ use fanal_actors::Broker;
 use parking_lot::Mutex;
 
 use crate::auth::Authority;
-use crate::cli::{ServerArgs, environment};
+use crate::cli::ServerArgs;
 use crate::clock::Moment;
 use crate::config::{self, Config, DEFAULT_FILE};
 use crate::tls::{self, Encryption, Files};
+use crate::tunables::{self, Effect, Tunables};
 
 /// How often it is looked whether the certificate expires.
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(24 * 3600);
@@ -31,6 +32,7 @@ struct Inner {
     args: ServerArgs,
     /// The configuration with which the server was started.
     started: Config,
+    tunables: Tunables,
     authority: Authority,
     broker: Broker,
     /// Whose certificates are read anew as well.
@@ -49,11 +51,13 @@ impl Reloader {
         started: &Config,
         authority: Authority,
         broker: Broker,
+        tunables: Tunables,
         encryption: Option<Encryption>,
     ) -> Self {
         let stamps = Mutex::new(stamps(&files(args, started)));
         let (args, started) = (args.clone(), started.clone());
-        Reloader(Arc::new(Inner { args, started, authority, broker, encryption, stamps }))
+        let inner = Inner { args, started, tunables, authority, broker, encryption, stamps };
+        Reloader(Arc::new(inner))
     }
 
     /// Reads everything again and takes it; the answer is a line for people.
@@ -80,21 +84,22 @@ impl Reloader {
         // Looked at before they are read: a change in between is seen the next time.
         let before = stamps(&files(&inner.args, &inner.authority.config()));
         *known = before;
-        let outcome = config::load(&inner.args, environment())
-            .map_err(|problems| problems.to_string())
-            .and_then(|loaded| {
-                inner.take(&loaded.config).map_err(|error| format!("{error:#}"))?;
-                Ok(loaded.config)
-            });
+        let outcome = inner
+            .tunables
+            .reload(|config| inner.take(config).map_err(|error| format!("{error:#}")));
         match outcome {
-            Ok(config) => {
+            Ok((config, changed)) => {
                 counters.reloads.add(1);
                 // The file of users may be another one now.
                 *known = stamps(&files(&inner.args, &config));
+                let changed = match &*changed {
+                    [] => String::new(),
+                    changed => format!("; changed: {}", changed.join(", ")),
+                };
                 let later = later(&inner.started, &config);
                 let done = "who may do what is as the configuration says now";
-                log::info!("reloaded: {done}{later}");
-                Ok(format!("{done}{later}"))
+                log::info!("reloaded: {done}{changed}{later}");
+                Ok(format!("{done}{changed}{later}"))
             }
             Err(problems) => {
                 counters.reloads_failed.add(1);
@@ -107,9 +112,9 @@ impl Reloader {
         }
     }
 
-    /// `shutdown.drain` as it was at the start.
-    pub fn drain(&self) -> Duration {
-        self.0.started.shutdown.drain
+    /// What may be changed while the server runs.
+    pub fn tunables(&self) -> &Tunables {
+        &self.0.tunables
     }
 
     /// Looks again and again, until the server ends, for files that have changed, for credentials
@@ -189,7 +194,8 @@ fn is_live(key: &str, started: &Config, config: &Config) -> bool {
         }
         _ => {
             let section = key.split('.').next().unwrap_or_default();
-            (section == "auth" || section.starts_with("auth_")) && !STARTED_ONLY.contains(&key)
+            let auth = section == "auth" || section.starts_with("auth_");
+            (auth && !STARTED_ONLY.contains(&key)) || tunables::effect(key) != Effect::NextStart
         }
     }
 }

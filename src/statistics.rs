@@ -16,12 +16,12 @@ use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use actix_web::rt::task::spawn_blocking;
-use actix_web::rt::time::interval;
 use fanal_actors::{Broker, Class, Event, Path, Provision, Rnum, Value, Wanted};
 use serde::Serialize;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::watch;
 
 use crate::clock::{Clock, Instant};
+use crate::ticks::Ticks;
 
 /// Resources in `watchers`.
 const WATCHED_MAX: usize = 1000;
@@ -87,21 +87,26 @@ impl Happened {
     }
 }
 
-/// Publishes them until the broker stops. Must run on a thread that has actors.
-pub async fn publish(broker: Broker, every: Duration) {
+/// Publishes them until the broker stops, each interval if that is not zero. Must run on a thread
+/// that has actors.
+pub async fn publish(broker: Broker, mut every: watch::Receiver<Duration>) {
+    // Nothing is made for who does not want any.
+    if every.wait_for(|every| !every.is_zero()).await.is_err() {
+        return;
+    }
     broker.events().want();
     for (name, class) in RESOURCES {
+        if broker.inspector().resource(&place(name)).is_some() {
+            continue;
+        }
         let made = broker.provision(Provision::Create(place(name), Some(class))).await;
-        if !matches!(made, Rnum::Created | Rnum::Ok | Rnum::Conflict) {
+        if made != Rnum::Created {
             log::warn!("statistics: {} was not made: {}", place(name), made.text());
         }
     }
-    let mut ticks = interval(every);
-    // After a pause of the machine there is nothing to catch up.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Last::new(&broker);
-    while !broker.is_stopping() {
-        ticks.tick().await;
+    let mut ticks = Ticks::new(every);
+    while !broker.is_stopping() && ticks.next().await {
         let numbers = last.numbers(&broker);
         send(&broker, "broker", &numbers);
         for happened in last.events(&broker) {

@@ -2,21 +2,18 @@
 
 use std::time::Duration;
 
-use actix_web::rt::time::{Instant, interval_at};
 use fanal_actors::Broker;
 use indicatif::{BinaryBytes, HumanCount};
-use tokio::time::MissedTickBehavior;
+use tokio::sync::watch;
 
 use crate::statistics::Rates;
+use crate::ticks::Ticks;
 
-/// Writes it again and again, until the broker stops.
-pub async fn write(broker: Broker, every: Duration) {
-    let mut ticks = interval_at(Instant::now() + every, every);
-    // After a pause of the machine there is nothing to catch up.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+/// Writes it each interval, if that is not zero, until the broker stops.
+pub async fn write(broker: Broker, every: watch::Receiver<Duration>) {
+    let mut ticks = Ticks::new(every);
     let mut rates = Rates::new(&broker);
-    while !broker.is_stopping() {
-        ticks.tick().await;
+    while !broker.is_stopping() && ticks.next().await {
         let [requests, taken, delivered, skipped] = rates.step(&broker).map(HumanCount);
         let (values, _) = broker.value_bytes();
         let memory = resident_bytes()

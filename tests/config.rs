@@ -248,7 +248,7 @@ fn all_layers_report_their_problems_together() {
             "--set: x.y: unknown key, expected a key of one of [server], [socket], \
              [websocket], [tcp], [unix], [admin], [tls], [session], \
              [stream], [outbox], [mailbox], [resource], [link], [limits], [store], [snapshot], \
-             [shutdown], [statistics], [log], \
+             [shutdown], [statistics], [tunables], [log], \
              [preload], [auth], [auth_jwt], [auth_http], [auth_sql], [auth_mtls]",
             "--set: link.buffer = 0: expected a number from 1 to 65536",
         ],

@@ -101,6 +101,50 @@ fn each_command_does_what_it_says() {
 }
 
 #[test]
+fn settings_are_shown_and_changed() {
+    let (server, mut root) = server();
+    root.expect("CREATE", &["other"], nil(), 201);
+    check(
+        &server,
+        &["tune"],
+        &["setting ", "a change counts for  comes from\n", "stream.buffer ", "server.workers "],
+    );
+    check(&server, &["tune", "stream.buffer", "32"], &["stream.buffer = 32\n"]);
+    check(
+        &server,
+        &["tune", "stream.buffer"],
+        &["value                32\n", "tunables.toml:", "a change counts for  now\n"],
+    );
+    let set = ["tune", "server.workers", "1"];
+    check(&server, &set, &["server.workers = 1, takes effect at the next start of the server\n"]);
+    check(
+        &server,
+        &["tune", "--changed"],
+        &["server.workers ", "next start; now 2", "stream.buffer "],
+    );
+    check(&server, &["tune", "session.streams_max", "1"], &["session.streams_max = 1\n"]);
+    root.expect("STREAM", &["wall"], nil(), 200);
+    assert_ne!(root.request("STREAM", &["other"], nil()).rnum, 200);
+    check(&server, &["tune", "session.streams_max", "--unset"], &["session.streams_max = "]);
+    root.expect("STREAM", &["other"], nil(), 200);
+    let here = server.data().display().to_string();
+    for (arguments, code, expected) in [
+        (&["tune", "stream.buffer", "0"][..], 1, "expected a number from 1 to 65536"),
+        (&["tune", "stream.buffer", "many"], 1, "expected a number"),
+        (&["tune", "server.port", "1"], 1, "no setting that can be changed while it runs"),
+        (&["tune", "colour"], 1, "`fanal tune` lists them"),
+        (&["tune", "stream.buffer", "1", "--unset"], 2, "cannot be used with"),
+        (&["tune", "--unset"], 2, "<SETTING>"),
+    ] {
+        let mut all = arguments.to_vec();
+        all.extend(["--data", &here]);
+        let (found, out, error) = fanal(&all, "");
+        assert_eq!(found, code, "{arguments:?}: {out}{error}");
+        assert!(error.contains(expected), "{arguments:?}: {expected:?} is not in\n{error}");
+    }
+}
+
+#[test]
 fn a_server_is_told_to_stop() {
     let (mut server, mut root) = server();
     let (code, out, error) =

@@ -17,12 +17,14 @@ use fanal_actors::bench_support::{Opened, Outbox, Reid, Reply, Responder, Stream
 use fanal_actors::{OutboxLimits, Outgoing, Path, Rnum, Value, encode_response};
 
 /// The defaults of config.example.toml.
-const LIMITS: OutboxLimits = OutboxLimits {
-    streams_max: 1024,
-    stream_buffer: 16,
-    stream_buffer_bytes: 1 << 20,
-    updates_bytes_max: 8 << 20,
-};
+fn limits() -> OutboxLimits {
+    OutboxLimits {
+        streams_max: 1024.into(),
+        stream_buffer: 16.into(),
+        stream_buffer_bytes: (1 << 20).into(),
+        updates_bytes_max: (8 << 20).into(),
+    }
+}
 const TURN_BYTES: usize = 1 << 16;
 const PAYLOAD_BYTES: usize = 1176;
 const DIRECTORIES: usize = 100;
@@ -30,7 +32,7 @@ const LEAVES_EACH: usize = 1000;
 
 /// An outbox with one open stream, whose answer has gone out.
 fn with_stream() -> (Arc<Outbox>, StreamId) {
-    let outbox = Arc::new(Outbox::new(LIMITS));
+    let outbox = Arc::new(Outbox::new(limits()));
     let reid = Reid::copy_from(&[0xce, 0, 1, 2, 3]);
     let Opened::New(stream) = outbox.open_stream(1, &reid) else { panic!("no stream") };
     let responder = Responder::new(Arc::clone(&outbox), 0, reid, 100);

@@ -13,7 +13,7 @@ use crate::directory::{Directory, Task};
 use crate::events::Events;
 use crate::inspect::Inspector;
 use crate::ports::{
-    ChangeKind, Credentials, Peer, SaveReport, Snapshot, Store, StoreError, Throttle,
+    ChangeKind, Credentials, Peer, SaveReport, Snapshot, Steering, Store, StoreError, Throttle,
 };
 use crate::protocol::{Class, NIL, Name, Path, Rnum, Value};
 use crate::session::Session;
@@ -132,6 +132,11 @@ impl Broker {
         self.shared.sessions.wake_all();
     }
 
+    /// The broker's bounds; what is tunable in them may be changed.
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
     /// Sessions that are open.
     pub fn sessions(&self) -> usize {
         self.shared.sessions.count()
@@ -202,15 +207,7 @@ impl Broker {
         if self.directory.send(Task { structural, responder }).await.is_err() {
             return Rnum::InternalServerError;
         }
-        let mut answers = Vec::new();
-        poll_fn(|task| {
-            outbox.drain(1, &mut answers, task.waker());
-            match answers.first() {
-                Some(answer) => Poll::Ready(answer.as_response().rnum),
-                None => Poll::Pending,
-            }
-        })
-        .await
+        only_answer(&outbox).await
     }
 
     /// Writes a value in the name of the broker itself; `false` if there is no such resource. Must
@@ -221,6 +218,22 @@ impl Broker {
         let responder = Responder::new(outbox, 0, Reid::copy_from(&[NIL]), 0);
         // With a full mailbox the next value has to do.
         entry.submit(&self.shared, Data::Put(value), responder, false).is_ok()
+    }
+
+    /// The same, and waits until it is there.
+    pub async fn write(&self, path: &Path, value: Value) -> bool {
+        let Some(entry) = self.shared.resource(path) else { return false };
+        let outbox = Arc::new(Outbox::new(Arc::clone(&self.shared.settings.outbox)));
+        let responder = Responder::new(Arc::clone(&outbox), 0, Reid::copy_from(&[NIL]), 0);
+        if entry.submit(&self.shared, Data::Put(value), responder, false).is_err() {
+            return false;
+        }
+        only_answer(&outbox).await == Rnum::Ok
+    }
+
+    /// Has requests about settings go to who keeps them; only the first one counts.
+    pub fn steer(&self, steering: Box<dyn Steering>) {
+        let _ = self.shared.steering.set(steering);
     }
 
     /// What happens to connections.
@@ -274,4 +287,17 @@ impl Broker {
         }
         outcome
     }
+}
+
+/// Waits for the answer to the one request of this outbox.
+async fn only_answer(outbox: &Outbox) -> Rnum {
+    let mut answers = Vec::new();
+    poll_fn(|task| {
+        outbox.drain(1, &mut answers, task.waker());
+        match answers.first() {
+            Some(answer) => Poll::Ready(answer.as_response().rnum),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }

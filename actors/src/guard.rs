@@ -41,10 +41,10 @@ mod tests {
     #[test]
     fn a_panic_in_a_handler_is_counted_and_its_request_is_answered_500() {
         let limits = OutboxLimits {
-            streams_max: 1,
-            stream_buffer: 1,
-            stream_buffer_bytes: 1,
-            updates_bytes_max: 1,
+            streams_max: 1.into(),
+            stream_buffer: 1.into(),
+            stream_buffer_bytes: 1.into(),
+            updates_bytes_max: 1.into(),
         };
         let outbox = Arc::new(Outbox::new(limits));
         let responder = Responder::new(Arc::clone(&outbox), 0, Reid::copy_from(&[7]), 10);

@@ -12,6 +12,7 @@ mod directory;
 mod events;
 mod guard;
 mod inspect;
+mod periodic;
 pub mod ports;
 mod protocol;
 mod resource;
@@ -20,6 +21,7 @@ mod settings;
 mod shared;
 mod state;
 mod supervisor;
+mod tunable;
 mod unsaved;
 mod verbs;
 
@@ -41,6 +43,7 @@ pub use resource::Activity;
 pub use session::{Session, SessionSummary, Turn, WrongRequests};
 pub use settings::{ClassRule, Settings, Sync};
 pub use state::{Ending, OutboxLimits, Outgoing};
+pub use tunable::{Number, Tunable};
 
 /// Inner parts, for `benches` only: nothing here is kept stable.
 #[doc(hidden)]

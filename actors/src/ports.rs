@@ -9,7 +9,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::access::Identity;
-use crate::protocol::{AuthFields, Class, Path, Value};
+use crate::protocol::{AuthFields, Class, Path, Refusal, Value, Verb};
 
 /// A structural change of the tree or its links, in the order in which the directory made it.
 #[derive(Clone, Debug, PartialEq)]
@@ -270,3 +270,15 @@ pub trait Throttle: 'static {
     /// Whether one more request may begin now; if not, it is answered 429.
     fn admit(&self) -> bool;
 }
+
+/// Keeps what clients may write of the settings of the broker.
+pub trait Steering: Send + Sync {
+    /// Whether a request that writes there is about a setting, or about where they are.
+    fn owns(&self, verb: Verb, path: &Path) -> bool;
+
+    /// Takes a value for a setting; must not block.
+    fn put(&self, path: &Path, value: Value, answer: Steered);
+}
+
+/// Called with the outcome, a remark or a refusal; dropped, it answers 500.
+pub type Steered = Box<dyn FnOnce(Result<Option<String>, Refusal>) + Send>;

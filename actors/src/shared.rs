@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::access::{Identity, Policy};
 use crate::counters::Counters;
 use crate::events::Events;
-use crate::ports::{Credentials, Peer, Snapshot, SnapshotItem, Store, StoreError};
+use crate::ports::{Credentials, Peer, Snapshot, SnapshotItem, Steering, Store, StoreError};
 use crate::protocol::{Class, Name, Path, Value};
 use crate::resource::Entry;
 use crate::settings::{Settings, Sync};
@@ -51,6 +51,8 @@ pub struct Shared {
     pub structure: RwLock<Structure>,
     /// What an identity may do.
     pub access: Access,
+    /// What keeps the settings that clients may write, if they may.
+    pub steering: OnceLock<Box<dyn Steering>>,
     /// Who a client is.
     pub credentials: Box<dyn Credentials>,
     /// The outboxes of the sessions that are open.
@@ -72,7 +74,7 @@ impl Shared {
     ) -> Self {
         Shared {
             counters: Counters::default(),
-            values: Budget::new(settings.values_bytes_max),
+            values: Budget::new(Arc::clone(&settings.values_bytes_max)),
             away_bytes: AtomicU64::new(0),
             unsaved: Unsaved::default(),
             store,
@@ -80,6 +82,7 @@ impl Shared {
             reader: Reader::default(),
             structure: RwLock::new(Structure::default()),
             access: Access::new(policy),
+            steering: OnceLock::new(),
             credentials,
             sessions: Sessions::new(settings.connections_max),
             events: Events::default(),
@@ -109,7 +112,7 @@ impl Shared {
 
     /// Effects of a resource that takes values, empty.
     pub fn effects(&self) -> Effects<Arc<Entry>> {
-        Effects::new(self.settings.sync == Sync::All)
+        Effects::new(self.settings.sync == Sync::All, self.settings.link_buffer.get())
     }
 
     /// Bytes of values in memory.
@@ -132,7 +135,7 @@ impl Shared {
     /// Leaves values that nobody uses to the store until those in memory are well below their
     /// bound; how many left.
     pub fn leave_idle_values(&self) -> u64 {
-        let target = self.settings.resident_bytes_max / 10 * 9;
+        let target = self.settings.resident_bytes_max.get() / 10 * 9;
         let mut left = 0;
         let tree = self.structure.read().tree.clone();
         for entry in tree.leaves() {
@@ -517,30 +520,30 @@ pub mod tests {
                 auth_bytes_max: 512,
                 reid_bytes_max: 64,
             },
-            nodes_max: 100,
-            values_bytes_max: 1000,
-            list_bytes_max: 1000,
-            links_max: 10,
-            link_buffer: 4,
+            nodes_max: 100.into(),
+            values_bytes_max: Arc::new(1000.into()),
+            list_bytes_max: 1000.into(),
+            links_max: 10.into(),
+            link_buffer: 4.into(),
             connections_max: 2,
-            requests_max: 8,
-            requests_bytes_max: 1000,
-            replies_bytes_max: 1000,
+            requests_max: 8.into(),
+            requests_bytes_max: 1000.into(),
+            replies_bytes_max: 1000.into(),
             outbox: Arc::new(OutboxLimits {
-                streams_max: 4,
-                stream_buffer: 4,
-                stream_buffer_bytes: 100,
-                updates_bytes_max: 100,
+                streams_max: 4.into(),
+                stream_buffer: 4.into(),
+                stream_buffer_bytes: 100.into(),
+                updates_bytes_max: 100.into(),
             }),
             mailbox_directory: 16,
-            resource_idle_timeout: Duration::from_secs(1),
-            mailbox_resource: 16,
+            resource_idle_timeout: Duration::from_secs(1).into(),
+            mailbox_resource: 16.into(),
             mailbox_supervisor: 16,
-            snapshot_interval: Duration::from_secs(1),
-            backup_interval: Duration::from_secs(3600),
+            snapshot_interval: Duration::from_secs(1).into(),
+            backup_interval: Duration::from_secs(3600).into(),
             sync: Sync::Interval,
             classes: Vec::new(),
-            resident_bytes_max: u64::MAX,
+            resident_bytes_max: u64::MAX.into(),
         };
         Shared::new(settings, Policy::AllowAll, Box::new(Anybody), Arc::new(Nowhere))
     }

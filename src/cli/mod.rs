@@ -35,8 +35,9 @@ const SERVER_AFTER: &str = "\
 Where settings come from; later ones win:
   1. built-in defaults
   2. a TOML file: the one named by --config, else fanal.toml in the working directory if it exists
-  3. environment variables: server.port is FANAL_SERVER_PORT, lists are separated by commas
-  4. flags, those of --set last
+  3. tunables.toml beside the data: what was changed while the server ran (`fanal tune`)
+  4. environment variables: server.port is FANAL_SERVER_PORT, lists are separated by commas
+  5. flags, those of --set last
 
 config.example.toml explains every key. `fanal check-config` reports everything that is wrong, and \
 `fanal print-config` shows every value and where it came from; both start nothing.
@@ -80,9 +81,10 @@ server must be stopped, but for --dry-run.";
 
 const RELOAD_HELP: &str = "\
 Has a running server read its configuration and its file of users again. Who may do what is then \
-as they say; on any error nothing changes and the problems are printed. Every other setting takes \
-effect at the next start. The server is the one that uses the same --data or --config. SIGHUP does \
-the same, and so does a change of the files within auth.recheck_interval.";
+as they say, and so are limits, buffers, intervals and what is logged; on any error nothing \
+changes and the problems are printed. Settings that take effect at the next start only are named. \
+The server is the one that uses the same --data or --config. SIGHUP does the same, and so does a \
+change of the files within auth.recheck_interval.";
 
 const EXPLAIN_HELP: &str = "\
 Says whether a user may do something, and which provider and which rule decide that. A running \

@@ -5,7 +5,6 @@
 
 use std::fs;
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,16 +19,13 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, value};
 use super::{ServerArgs, TokenArgs, TokenCommand, check_config, environment};
 use crate::auth::secrets;
 use crate::clock::Clock;
-use crate::config;
+use crate::{config, files};
 
 /// Random bytes of a token: nobody can try enough of them.
 const TOKEN_BYTES: usize = 32;
 
 /// Lets people and programs that look for leaked secrets recognise one.
 const TOKEN_PREFIX: &str = "fanal_";
-
-/// Owner only, for what is in it opens the server to who can try passwords.
-const FILE_MODE: u32 = 0o600;
 
 const USERS: &str = "users";
 
@@ -198,23 +194,7 @@ fn read(file: &Path) -> anyhow::Result<DocumentMut> {
 
 /// Replaces the file as a whole, keeping its mode if it has one.
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
-    let cannot = || format!("cannot write {}", file.display());
-    let mode = fs::metadata(file).map_or(FILE_MODE, |data| data.permissions().mode());
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let written = (|| {
-        let mut open = fs::OpenOptions::new();
-        let mut new = open.write(true).create_new(true).mode(FILE_MODE).open(&beside)?;
-        new.write_all(text.as_bytes())?;
-        new.set_permissions(fs::Permissions::from_mode(mode))?;
-        new.sync_all()?;
-        fs::rename(&beside, file)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    written.with_context(cannot)
+    files::replace(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// When a token ends: a time, or a duration from now on.

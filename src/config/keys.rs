@@ -72,6 +72,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What the broker does, as resources below `$fanal/stats`, for who may read there.
     pub statistics: Statistics,
+    /// Whether settings may be changed by clients.
+    pub tunables: Tunables,
     /// What is logged.
     pub log: Log,
     /// What is there when the server starts.
@@ -390,6 +392,13 @@ key_sections! {
         /// How often they are written; 0 for no statistics.
         #[serde(deserialize_with = "duration")]
         interval: Duration = Duration::ZERO, time(Duration::ZERO, HOUR);
+    }
+
+    /// Settings as resources below `$fanal/config`, for who may read and write there.
+    tunables: Tunables {
+        /// Whether they are there: who writes one changes a setting of the running server, which
+        /// `docs/operations.md` lists.
+        enabled: bool = false, Kind::Flag;
     }
 
     /// What is logged.

@@ -1,10 +1,12 @@
 //! The configuration room: where settings come from, what they may be, and what is wrong with them.
 //!
-//! Four layers are laid over each other, and later ones win: the defaults in `keys.rs`, a TOML
-//! file, environment variables, flags. Every value keeps the place it came from. All problems of
-//! all layers are reported together, so that one look is enough to mend them.
+//! Five layers are laid over each other, and later ones win: the defaults in `keys.rs`, a TOML
+//! file, what was changed while the server ran, environment variables, flags. Every value keeps the
+//! place it came from. All problems of all layers are reported together, so that one look is enough
+//! to mend them.
 //!
-//! Nothing here acts on the world: the only touch is reading the one file that [`load`] is told of.
+//! Nothing here acts on the world: the only touch is reading the file that [`load`] is told of, and
+//! that of the tunables in the directory that it names.
 
 mod auth_keys;
 mod auth_limits;
@@ -25,6 +27,7 @@ mod render;
 mod show;
 mod suggest;
 mod table;
+mod tunable;
 
 use std::path::PathBuf;
 
@@ -44,6 +47,7 @@ pub use kind::is_log_filter;
 pub use preload::{Declared, DeclaredClass, USER_PLACEHOLDER};
 pub use problem::{Origin, Origins, Problem, Problems};
 pub use render::{example, print};
+pub use tunable::{TunableKey, Tuned, all as tunable_keys, path as tunables_path};
 
 use draft::Draft;
 
@@ -58,7 +62,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
 }
 
-/// Reads the file that the flags name, or the default one, and lays everything over each other.
+/// Reads the file that the flags name, or the default one, and the tunables in the directory that
+/// is then known, and lays everything over each other.
 ///
 /// # Errors
 /// All problems of all layers at once.
@@ -66,6 +71,19 @@ pub fn load(
     args: &ServerArgs,
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, Problems> {
+    load_with(args, env, None)
+}
+
+/// The same with these values for tunables instead of those in their file.
+///
+/// # Errors
+/// All problems of all layers at once.
+pub fn load_with(
+    args: &ServerArgs,
+    env: impl Iterator<Item = (String, String)>,
+    tuned: Option<&Tuned>,
+) -> Result<Loaded, Problems> {
+    let env: Vec<(String, String)> = env.collect();
     let mut draft = Draft::default();
     let source = match file::find(args.config.as_deref()) {
         Ok(source) => source,
@@ -74,7 +92,19 @@ pub fn load(
             None
         }
     };
-    finish(draft, source.as_ref(), args, env)
+    let sources = [source.as_ref(), None];
+    let loaded = finish(draft, sources, args, env.clone().into_iter())?;
+    let tunables = match tuned {
+        Some(tuned) => Some(tuned.as_source(&loaded.config)),
+        None => tunable::read(&loaded.config).map_err(|problem| Problems(vec![problem]))?,
+    };
+    match tunables {
+        None => Ok(loaded),
+        Some(tunables) => {
+            let sources = [source.as_ref(), Some(&tunables)];
+            finish(Draft::default(), sources, args, env.into_iter())
+        }
+    }
 }
 
 /// The same as [`load`] for a file whose text is already here; touches nothing outside.
@@ -86,7 +116,7 @@ pub fn resolve(
     args: &ServerArgs,
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, Problems> {
-    finish(Draft::default(), source, args, env)
+    finish(Draft::default(), [source, None], args, env)
 }
 
 /// The names of all keys in the order of the example file, such as `server.port`.
@@ -110,12 +140,15 @@ pub fn changed_keys(one: &Config, other: &Config) -> Vec<&'static str> {
 
 fn finish(
     mut draft: Draft,
-    source: Option<&Source>,
+    [source, tunables]: [Option<&Source>; 2],
     args: &ServerArgs,
     env: impl Iterator<Item = (String, String)>,
 ) -> Result<Loaded, Problems> {
-    if let Some(source) = source {
+    for source in [source, tunables].into_iter().flatten() {
         file::apply(source, &mut draft);
+    }
+    if let Some(tunables) = tunables {
+        tunable::refuse_others(&tunables.path, &mut draft);
     }
     layers::apply_environment(env, &mut draft);
     layers::apply_flags(args, &mut draft);

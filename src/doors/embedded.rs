@@ -158,7 +158,7 @@ impl WebsocketSession {
             if self.session.room() == 0 {
                 return true;
             }
-            if taken > self.door.settings.read_buffer_bytes {
+            if taken > self.door.settings.read_buffer_bytes.get() {
                 // There may be more; others have their turn first.
                 task.waker().wake_by_ref();
                 break;
@@ -217,7 +217,7 @@ impl WebsocketSession {
     /// Lets the session begin what waits, and writes what it has. Returns whether that was all.
     fn turn(&mut self, context: &mut SessionContext, task: &mut Context<'_>) -> bool {
         let WebsocketSession { session, scratch, door, .. } = self;
-        let budget = door.settings.write_buffer_bytes;
+        let budget = door.settings.write_buffer_bytes.get();
         let turn = guarded(door.broker.counters(), "session", || {
             session.turn(budget, task.waker(), |message| {
                 scratch.clear();
@@ -297,7 +297,7 @@ impl WebsocketSession {
             return context.stop();
         }
         let mut taken = 0;
-        while taken <= self.door.settings.read_buffer_bytes {
+        while taken <= self.door.settings.read_buffer_bytes.get() {
             match Pin::new(&mut self.payload).poll_next(task) {
                 Poll::Ready(Some(Ok(chunk))) => {
                     taken += chunk.len();

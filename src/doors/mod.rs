@@ -30,7 +30,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fanal_actors::Broker;
+use fanal_actors::{Broker, Tunable};
 use ipnet::IpNet;
 
 use crate::sparing::Sparing;
@@ -50,7 +50,8 @@ pub use stream::{serve_tcp, serve_unix};
 /// The route that stands for every path.
 const EVERY_PATH: &str = "*";
 
-/// What the doors need to know.
+/// What the doors need to know. What is tunable may be changed while they are open; what is set on
+/// a socket is then set on new ones.
 #[derive(Clone, Debug)]
 pub struct DoorSettings {
     /// URL paths that accept the upgrade; `*` is every path.
@@ -72,31 +73,31 @@ pub struct DoorSettings {
     /// Largest request message in bytes, in however many fragments.
     pub message_bytes_max: usize,
     /// Bytes read from a connection before another one has its turn.
-    pub read_buffer_bytes: usize,
+    pub read_buffer_bytes: Tunable<usize>,
     /// Bytes encoded for a connection before another one has its turn.
-    pub write_buffer_bytes: usize,
+    pub write_buffer_bytes: Tunable<usize>,
     /// Time between pings.
-    pub ping_interval: Duration,
+    pub ping_interval: Tunable<Duration>,
     /// How long the answer to a ping may take; zero for any time.
-    pub pong_timeout: Duration,
+    pub pong_timeout: Tunable<Duration>,
     /// How long a connection may have no stream and ask for nothing; zero for any time.
-    pub idle_timeout: Duration,
+    pub idle_timeout: Tunable<Duration>,
     /// How long the first request with good credentials may take; zero for any time.
     pub first_request_timeout: Duration,
     /// How long a peer may take nothing of what is sent; zero for any time.
-    pub stall_timeout: Duration,
+    pub stall_timeout: Tunable<Duration>,
     /// Malformed or forbidden requests in a row; 0 for any number.
-    pub wrong_requests_max: u32,
+    pub wrong_requests_max: Tunable<u32>,
     /// How long there may be only such requests; zero for any time.
-    pub wrong_requests_timeout: Duration,
+    pub wrong_requests_timeout: Tunable<Duration>,
     /// How long the peer has to answer a close frame.
     pub close_timeout: Duration,
     /// Whether small segments are sent at once.
-    pub nodelay: bool,
+    pub nodelay: Tunable<bool>,
     /// Bytes that the kernel takes beyond what it has sent.
-    pub notsent_lowat_bytes: u32,
+    pub notsent_lowat_bytes: Tunable<u32>,
     /// How long sent bytes may stay unacknowledged before the kernel drops the peer.
-    pub user_timeout: Duration,
+    pub user_timeout: Tunable<Duration>,
 }
 
 /// A broker and how it is reached: what all connections share.
@@ -111,9 +112,9 @@ pub struct Door {
 
 impl Door {
     /// The door of a broker.
-    pub fn new(broker: Broker, settings: DoorSettings) -> Arc<Self> {
+    pub fn new(broker: Broker, settings: Arc<DoorSettings>) -> Arc<Self> {
         let gate = Gate::new(&settings);
-        let (settings, proxy_warnings) = (Arc::new(settings), Sparing::default());
+        let proxy_warnings = Sparing::default();
         Arc::new(Door { broker, settings, gate, proxy_warnings })
     }
 

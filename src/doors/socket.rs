@@ -21,11 +21,11 @@ const OWNER_ONLY: Mode = Mode::from_raw_mode(0o177);
 /// kernel is no error.
 pub fn prepare(stream: &TcpStream, settings: &DoorSettings) {
     let socket = SockRef::from(stream);
-    let timeout = Some(settings.user_timeout).filter(|timeout| !timeout.is_zero());
+    let timeout = Some(settings.user_timeout.get()).filter(|timeout| !timeout.is_zero());
     let outcomes = [
-        ("TCP_NODELAY", socket.set_tcp_nodelay(settings.nodelay)),
+        ("TCP_NODELAY", socket.set_tcp_nodelay(settings.nodelay.get())),
         ("TCP_USER_TIMEOUT", socket.set_tcp_user_timeout(timeout)),
-        ("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(settings.notsent_lowat_bytes)),
+        ("TCP_NOTSENT_LOWAT", socket.set_tcp_notsent_lowat(settings.notsent_lowat_bytes.get())),
     ];
     for (option, outcome) in outcomes {
         if let Err(error) = outcome {
@@ -36,7 +36,7 @@ pub fn prepare(stream: &TcpStream, settings: &DoorSettings) {
 
 /// Has the kernel look after a TCP connection on which the peer cannot be pinged.
 pub fn keep_alive(stream: &TcpStream, settings: &DoorSettings) {
-    let interval = settings.ping_interval.max(std::time::Duration::from_secs(1));
+    let interval = settings.ping_interval.get().max(std::time::Duration::from_secs(1));
     let probes = socket2::TcpKeepalive::new().with_time(interval).with_interval(interval);
     if let Err(error) = SockRef::from(stream).set_tcp_keepalive(&probes) {
         log::debug!("SO_KEEPALIVE could not be set: {error}");

@@ -97,9 +97,9 @@ fn sighup_reloads_without_waiting() {
     assert_eq!(last.warnings, ["these credentials are no longer good"]);
     guest.expect("GET", &["live"], nil(), 401);
     // What else the file says is for the next start.
-    server.configure(&format!("{}stream.buffer = 3\n", without_guest.replace("50ms", "0s")));
+    server.configure(&format!("{}server.backlog = 99\n", without_guest.replace("50ms", "0s")));
     server.signal(Signal::HUP);
-    server.wait_for_line("at the next start only: stream.buffer");
+    server.wait_for_line("at the next start only: server.backlog");
 }
 
 /// A time so many milliseconds from now on, as the configuration has it.

@@ -7,12 +7,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
+use actix::{Actor, Addr, ArbiterHandle, Context, Handler, Message};
 
 use crate::access::{Allowance, Counted, View};
 use crate::guard::guarded;
+use crate::periodic::each;
 use crate::ports::{Change, ChangeKind};
 use crate::protocol::{Class, Path, Refusal, Rnum, Value};
 use crate::resource::{Busy, Entry};
@@ -152,7 +152,7 @@ impl Directory {
             &mut dyn FnMut() -> Option<Arc<Entry>>,
         ) -> Result<(), Refusal>,
     ) -> Result<((), Change), Refusal> {
-        let nodes_max = self.shared.settings.nodes_max;
+        let nodes_max = self.shared.settings.nodes_max.get();
         let mut counted = None;
         let outcome = self.change(|structure| {
             if let Some(maker) = &maker {
@@ -213,7 +213,7 @@ impl Directory {
     }
 
     fn mkdir(&mut self, path: Path, responder: Responder) {
-        let nodes_max = self.shared.settings.nodes_max;
+        let nodes_max = self.shared.settings.nodes_max.get();
         let outcome = self.change(|structure| {
             mkdir::apply(&mut structure.tree, &path, nodes_max)?;
             Ok(((), ChangeKind::CreateDirectory { path }))
@@ -253,7 +253,7 @@ impl Directory {
 
     fn list(&self, path: Path, non_recursive: bool, view: Option<View>, responder: Responder) {
         let tree = self.shared.structure.read().tree.clone();
-        let bytes_max = self.shared.settings.list_bytes_max;
+        let bytes_max = self.shared.settings.list_bytes_max.get();
         let shared = Arc::clone(&self.shared);
         // If the thread is gone, the responder answers 500 as it is dropped.
         let _sent = self.lister.spawn_fn(move || {
@@ -267,7 +267,7 @@ impl Directory {
     }
 
     fn link(&mut self, destination: Path, source: Path, responder: Responder) {
-        let links_max = self.shared.settings.links_max;
+        let links_max = self.shared.settings.links_max.get();
         let outcome = self.change(|structure| {
             let Structure { tree, graph, .. } = structure;
             let linked = link::apply(tree, graph, &destination, &source, links_max)?;
@@ -278,7 +278,7 @@ impl Directory {
             Ok((linked, ChangeKind::Link { source, destination }))
         });
         let outcome = outcome.map(|(Linked { source, destination, ring }, change)| {
-            source.add_link(&self.shared, Arc::new(Link { ring, destination }));
+            source.add_link(Arc::new(Link { ring, destination }));
             ((), change)
         });
         self.conclude(outcome, responder, Reply::of(Rnum::Ok));
@@ -310,11 +310,15 @@ impl Actor for Directory {
     fn started(&mut self, context: &mut Self::Context) {
         context.set_mailbox_capacity(self.shared.settings.mailbox_directory);
         // An actor rests after one to two of these.
-        let period = self.shared.settings.resource_idle_timeout / 2;
-        context.run_interval(period.max(Duration::from_millis(1)), |directory, _| {
-            let shared = &directory.shared;
-            guarded(&shared.counters, "directory", || shared.rest_idle_resources());
-        });
+        each(
+            self,
+            context,
+            |directory| directory.shared.settings.resource_idle_timeout.get() / 2,
+            |directory, _| {
+                let shared = &directory.shared;
+                guarded(&shared.counters, "directory", || shared.rest_idle_resources());
+            },
+        );
     }
 }
 

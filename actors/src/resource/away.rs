@@ -33,7 +33,7 @@ impl Entry {
     /// Has the value read; `first` is done then.
     pub(super) fn load(self: &Arc<Self>, slot: &mut Slot, shared: &Arc<Shared>, first: Waiting) {
         let state = match std::mem::replace(slot, Slot::Gone) {
-            Slot::Untouched => self.new_state(shared),
+            Slot::Untouched => self.new_state(),
             Slot::Passive(state) => *state,
             Slot::Loading(mut loading) => {
                 loading.waiting.push(first);

@@ -133,7 +133,7 @@ impl Entry {
                 self.attend(&owned, shared, data, responder);
                 return Ok(());
             }
-            if active.waiting() >= shared.settings.mailbox_resource {
+            if active.waiting() >= shared.settings.mailbox_resource.get() {
                 shared.counters.mailbox_full.add(1);
                 return Err(Busy { data, responder });
             }
@@ -191,7 +191,7 @@ impl Entry {
             loading.waiting.push(Waiting::Request(data, responder));
             return;
         }
-        let Some(state) = self.passive(slot, shared) else {
+        let Some(state) = self.passive(slot) else {
             return responder.answer(deleted());
         };
         match data {
@@ -214,7 +214,7 @@ impl Entry {
         responder: Responder,
     ) -> Result<(), Busy> {
         let mut slot = self.slot.lock();
-        let Some(state) = self.passive(&mut slot, shared) else {
+        let Some(state) = self.passive(&mut slot) else {
             drop(slot);
             return self.submit(shared, Data::Put(value), responder, false);
         };
@@ -268,10 +268,10 @@ impl Entry {
     }
 
     /// Adds an outgoing link.
-    pub fn add_link(&self, shared: &Shared, link: Arc<Link<Arc<Entry>>>) {
+    pub fn add_link(&self, link: Arc<Link<Arc<Entry>>>) {
         self.note_linked(true);
         let mut slot = self.slot.lock();
-        if let Some(state) = self.passive(&mut slot, shared) {
+        if let Some(state) = self.passive(&mut slot) {
             return state.add_link(link);
         }
         match &mut *slot {
@@ -292,7 +292,7 @@ impl Entry {
         let before = std::mem::replace(&mut *slot, Slot::Gone);
         drop(slot);
         match before {
-            Slot::Untouched => self.end_state(&mut self.new_state(shared), shared),
+            Slot::Untouched => self.end_state(&mut self.new_state(), shared),
             Slot::Passive(mut state) => self.end_state(&mut state, shared),
             Slot::Loading(mut loading) => {
                 self.end_state(&mut loading.state, shared);
@@ -313,18 +313,17 @@ impl Entry {
         shared.note_back(state.end(&self.cell));
     }
 
-    pub(super) fn new_state(&self, shared: &Shared) -> ResourceState<Arc<Entry>> {
-        ResourceState::new(self.number, shared.settings.link_buffer)
+    pub(super) fn new_state(&self) -> ResourceState<Arc<Entry>> {
+        ResourceState::new(self.number)
     }
 
     /// The state of a resource for which no actor runs.
     pub(super) fn passive<'s>(
         &self,
         slot: &'s mut Slot,
-        shared: &Shared,
     ) -> Option<&'s mut ResourceState<Arc<Entry>>> {
         if matches!(slot, Slot::Untouched) {
-            *slot = Slot::Passive(Box::new(self.new_state(shared)));
+            *slot = Slot::Passive(Box::new(self.new_state()));
         }
         if let Slot::Passive(state) = slot { Some(state) } else { None }
     }
@@ -336,7 +335,7 @@ impl Entry {
         slot: &'s mut Slot,
         shared: &Arc<Shared>,
     ) -> Option<&'s mut Active> {
-        if self.passive(slot, shared).is_some()
+        if self.passive(slot).is_some()
             && let Slot::Passive(state) = std::mem::replace(slot, Slot::Gone)
         {
             let active = Resource::launch(Arc::clone(self), *state, shared);

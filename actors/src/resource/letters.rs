@@ -117,7 +117,7 @@ impl Entry {
         if state.is_blank() {
             return Slot::Untouched;
         }
-        let empty = ResourceState::new(self.number(), 0);
+        let empty = ResourceState::new(self.number());
         Slot::Passive(Box::new(std::mem::replace(state, empty)))
     }
 
@@ -136,7 +136,7 @@ impl Entry {
             match letter {
                 Letter::Request(_) | Letter::Rest(_) => {}
                 Letter::Follow(Follow { link }) => link.ring.close(),
-                Letter::AddLink(AddLink { link }) => self.add_link(shared, link),
+                Letter::AddLink(AddLink { link }) => self.add_link(link),
                 Letter::End(_) => self.end_state(&mut owned.kept.lock().state, shared),
             }
         }

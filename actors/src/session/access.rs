@@ -338,7 +338,7 @@ impl Session {
         let streams = self.who.streams.get_or_insert_with(|| Box::new(Vec::with_capacity(1)));
         // Those that are over are forgotten whenever there may be twice as many as are open.
         if streams.len() > STREAMS_FEW
-            && streams.len() / 2 > self.outbox.streams() + self.shared.settings.requests_max
+            && streams.len() / 2 > self.outbox.streams() + self.shared.settings.requests_max.get()
         {
             streams.retain(|watched| self.outbox.has_stream(watched.resource, &watched.reid));
         }

@@ -16,7 +16,7 @@ use crate::protocol::{
     decode_verb, is_non_recursive, split,
 };
 use crate::resource::{Busy, Entry};
-use crate::state::{Reid, Responder};
+use crate::state::{Reid, Reply, Responder};
 use crate::verbs::{Data, Structural};
 
 /// Paths that a session remembers, and the encoded size up to which it does; when there are more it
@@ -118,6 +118,8 @@ enum Subject {
     /// One that belongs to the broker itself and is to be written. Each time is told of, so that
     /// no such request may become familiar.
     Special(Arc<Entry>),
+    /// A setting of the broker that is to be written.
+    Setting(Path),
     /// Anything else, by its path.
     Path(Path),
 }
@@ -127,13 +129,13 @@ impl Session {
     /// One that came too often is answered 429.
     pub(super) fn begin(&mut self, message: &[u8], admitted: &mut Admitted) -> Result<(), NotNow> {
         let held = self.barrier || self.through_links.is_some();
-        if held || self.in_flight() >= self.shared.settings.requests_max {
+        if held || self.in_flight() >= self.shared.settings.requests_max.get() {
             self.look();
             if self.in_flight() == 0 {
                 self.barrier = false;
                 self.through_links = None;
             }
-            if self.barrier || self.in_flight() >= self.shared.settings.requests_max {
+            if self.barrier || self.in_flight() >= self.shared.settings.requests_max.get() {
                 return Err(NotNow);
             }
         }
@@ -253,6 +255,9 @@ impl Session {
             }
             let (path, entry) = (place.path.clone(), Arc::clone(&place.entry));
             let special = self.is_special_write(verb, &path);
+            if special && self.is_setting(verb, &path) {
+                return Ok((verb, Subject::Setting(path)));
+            }
             if !verb.is_about_value() {
                 return Ok((verb, Subject::Path(path)));
             }
@@ -268,6 +273,9 @@ impl Session {
             return Err(self.forbidden());
         }
         let special = self.is_special_write(verb, &path);
+        if special && self.is_setting(verb, &path) {
+            return Ok((verb, Subject::Setting(path)));
+        }
         match self.shared.resource(&path).filter(|_| verb.is_about_value()) {
             None => Ok((verb, Subject::Path(path))),
             Some(entry) if verb == Verb::Stream => {
@@ -294,6 +302,10 @@ impl Session {
         special
     }
 
+    fn is_setting(&self, verb: Verb, path: &Path) -> bool {
+        self.shared.steering.get().is_some_and(|steering| steering.owns(verb, path))
+    }
+
     fn forbidden(&self) -> Refusal {
         self.shared.counters.requests_forbidden.add(1);
         Refusal::silent(Rnum::Forbidden)
@@ -314,6 +326,7 @@ impl Session {
             Subject::Streamed(entry, path) => {
                 self.begin_data(verb, entry, Some(path), request, bytes)
             }
+            Subject::Setting(path) => self.steer(verb, &path, request, bytes),
             Subject::Path(path) => {
                 let structural = self.structural(verb, path, request)?;
                 self.look();
@@ -327,6 +340,37 @@ impl Session {
                 Ok(Ok(()))
             }
         }
+    }
+
+    /// Sends a value for a setting to who keeps them; what follows waits for the answer.
+    fn steer(
+        &mut self,
+        verb: Verb,
+        path: &Path,
+        request: &SplitRequest<'_>,
+        bytes: usize,
+    ) -> Result<Result<(), NotNow>, Refusal> {
+        if !matches!(verb, Verb::Put | Verb::Post) {
+            let text = "settings are read and written, and nothing else; nil gives one back the \
+                        value that it has without";
+            return Err(Refusal::new(Rnum::Forbidden, text));
+        }
+        self.look();
+        if self.in_flight() > 0 {
+            return Ok(Err(NotNow));
+        }
+        let responder = self.responder(request.reid_or_nil(), bytes);
+        self.barrier = true;
+        let answer = Box::new(move |outcome: Result<Option<String>, Refusal>| {
+            responder.answer(match outcome {
+                Ok(remark) => Reply { warning: remark.map(Into::into), ..Reply::of(Rnum::Ok) },
+                Err(refusal) => refusal.into(),
+            });
+        });
+        if let Some(steering) = self.shared.steering.get() {
+            steering.put(path, value_of(request), answer);
+        }
+        Ok(Ok(()))
     }
 
     /// Sends a request to a resource; `streamed` is where that is, for a stream.

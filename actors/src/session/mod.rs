@@ -194,7 +194,7 @@ impl Session {
             && self.stuck.is_none()
         {
             // Nothing is on its way, as nearly always for who only listens.
-            return self.shared.settings.requests_max;
+            return self.shared.settings.requests_max.get();
         }
         // The last look may be too old in either direction: requests may have been answered since,
         // and their answers wait to be sent.
@@ -211,13 +211,13 @@ impl Session {
         let requests_bytes = self.begun_bytes.saturating_sub(self.tally.answered_bytes);
         let waiting_bytes = requests_bytes.saturating_add(self.backlog.bytes() as u64);
         if self.stuck.is_some()
-            || self.tally.replies_bytes > settings.replies_bytes_max
-            || (busy && waiting_bytes > settings.requests_bytes_max as u64)
+            || self.tally.replies_bytes > settings.replies_bytes_max.get()
+            || (busy && waiting_bytes > settings.requests_bytes_max.get() as u64)
         {
             return 0;
         }
         let taken = self.in_flight() + self.backlog.len();
-        settings.requests_max.saturating_sub(taken)
+        settings.requests_max.get().saturating_sub(taken)
     }
 
     /// Whether every request that came has its answer, sent or not.

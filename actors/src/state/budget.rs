@@ -1,17 +1,20 @@
 //! A budget: an amount that many threads take from and that never goes over its bound.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::tunable::Tunable;
 
 /// Counts what is in use of a bounded good, such as bytes of values.
 #[derive(Debug)]
 pub struct Budget {
     used: AtomicU64,
-    max: u64,
+    max: Arc<Tunable<u64>>,
 }
 
 impl Budget {
-    /// A budget of `max` units, none in use.
-    pub fn new(max: u64) -> Self {
+    /// A budget of `max` units, none in use. With a smaller one later, what is in use stays so.
+    pub fn new(max: Arc<Tunable<u64>>) -> Self {
         Budget { used: AtomicU64::new(0), max }
     }
 
@@ -28,7 +31,7 @@ impl Budget {
         let more = new - old;
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(more).filter(|sum| *sum <= self.max)
+                used.checked_add(more).filter(|sum| *sum <= self.max.get())
             })
             .is_ok()
     }
@@ -55,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_budget_is_exchanged_up_to_its_bound_and_never_over_it() {
-        let budget = Budget::new(10);
+        let budget = Budget::new(Arc::new(10.into()));
         assert!(budget.exchange(0, 10));
         assert!(!budget.exchange(0, 1));
         assert!(budget.exchange(10, 4));

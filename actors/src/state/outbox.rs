@@ -19,21 +19,22 @@ use super::reid::Reid;
 use super::reply::Outgoing;
 use super::stream::{Opened, Pushed, Ring, StreamId, reserve_frugally};
 use crate::protocol::{Rnum, Value};
+use crate::tunable::Tunable;
 use contents::{Answer, Contents, Slot, Turn};
 pub use contents::{Effect, Tally};
 pub use seen::{OutboxSeen, StreamSeen};
 
 /// Bounds of an outbox, from the configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct OutboxLimits {
     /// Streams that a session may have.
-    pub streams_max: usize,
+    pub streams_max: Tunable<usize>,
     /// Newest values kept for each stream.
-    pub stream_buffer: usize,
+    pub stream_buffer: Tunable<usize>,
     /// Bytes of values kept for each stream; the newest value is always kept.
-    pub stream_buffer_bytes: usize,
+    pub stream_buffer_bytes: Tunable<usize>,
     /// Bytes of updates of all streams together beyond which each keeps its newest value only.
-    pub updates_bytes_max: usize,
+    pub updates_bytes_max: Tunable<usize>,
 }
 
 /// Why a connection is to be closed by the broker's own wish.
@@ -131,7 +132,7 @@ impl Outbox {
             return Opened::Already(stream);
         }
         // Streams that have ended count as long as they have something to send.
-        if contents.slots.len() - contents.free.len() >= self.limits.streams_max {
+        if contents.slots.len() - contents.free.len() >= self.limits.streams_max.get() {
             return Opened::TooMany;
         }
         let index = match contents.free.pop() {
@@ -165,13 +166,13 @@ impl Outbox {
         let limits = &self.limits;
         let mut guard = self.contents.lock();
         let contents = &mut *guard;
-        let crowded = contents.updates_bytes > limits.updates_bytes_max;
+        let crowded = contents.updates_bytes > limits.updates_bytes_max.get();
         let Some(ring) = contents.ring(stream).filter(|ring| !ring.detached) else {
             return Pushed::Gone;
         };
         let before = ring.bytes;
-        let values_max = if crowded { 1 } else { limits.stream_buffer };
-        let dropped = ring.push(value.clone(), values_max, limits.stream_buffer_bytes);
+        let values_max = if crowded { 1 } else { limits.stream_buffer.get() };
+        let dropped = ring.push(value.clone(), values_max, limits.stream_buffer_bytes.get());
         let after = ring.bytes;
         let becomes_ready = ring.opened && !ring.queued;
         ring.queued |= ring.opened;
@@ -312,12 +313,14 @@ mod tests {
     use crate::state::Reply;
     use crate::state::Responder;
 
-    const LIMITS: OutboxLimits = OutboxLimits {
-        streams_max: 2,
-        stream_buffer: 3,
-        stream_buffer_bytes: 1000,
-        updates_bytes_max: 1000,
-    };
+    fn limits() -> OutboxLimits {
+        OutboxLimits {
+            streams_max: Tunable::from(2),
+            stream_buffer: Tunable::from(3),
+            stream_buffer_bytes: Tunable::from(1000),
+            updates_bytes_max: Tunable::from(1000),
+        }
+    }
 
     /// An outbox with somebody who begins requests and reads what comes.
     struct Bench {
@@ -327,7 +330,7 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            Bench { outbox: Arc::new(Outbox::new(LIMITS)), begun: 0 }
+            Bench { outbox: Arc::new(Outbox::new(limits())), begun: 0 }
         }
 
         fn begin(&mut self, reid: u8) -> Responder {

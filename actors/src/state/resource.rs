@@ -70,14 +70,16 @@ pub struct Effects<D> {
     pub wake: Vec<Arc<Link<D>>>,
     /// Whether a PUT is answered when its value is saved, and not before.
     pub answer_when_saved: bool,
+    /// Newest values that a link keeps while its destination is behind.
+    pub link_buffer: usize,
     /// Answers that wait until what was taken is saved.
     pub answers: Vec<Ack>,
 }
 
 impl<D> Effects<D> {
     /// Nothing yet.
-    pub fn new(answer_when_saved: bool) -> Self {
-        Effects { wake: Vec::new(), answer_when_saved, answers: Vec::new() }
+    pub fn new(answer_when_saved: bool, link_buffer: usize) -> Self {
+        Effects { wake: Vec::new(), answer_when_saved, link_buffer, answers: Vec::new() }
     }
 
     /// Whether a PUT to this cell is answered when it is saved.
@@ -91,7 +93,6 @@ pub struct ResourceState<D> {
     number: u64,
     version: u64,
     subscribers: Vec<Subscriber>,
-    link_buffer: usize,
     /// Set from the first link on, in either direction; nearly no resource has any.
     linked: Option<Box<Linked<D>>>,
     prune_at: u32,
@@ -115,12 +116,11 @@ impl<D> Default for Linked<D> {
 /// The value of the resource is in a cell beside its state, which each function is given.
 impl<D> ResourceState<D> {
     /// A resource without anything. `number` tells resources apart; no two ever have the same.
-    pub fn new(number: u64, link_buffer: usize) -> Self {
+    pub fn new(number: u64) -> Self {
         ResourceState {
             number,
             version: 0,
             subscribers: Vec::new(),
-            link_buffer,
             linked: None,
             prune_at: PRUNE_MIN,
             ended: false,
@@ -262,7 +262,7 @@ impl<D> ResourceState<D> {
             linked.links.retain(|link| {
                 let acks = acks.to_vec();
                 let handover = Handover { value: value.clone(), origin, acks };
-                match link.ring.push(handover, self.link_buffer) {
+                match link.ring.push(handover, effects.link_buffer) {
                     Handed::Closed => return false,
                     Handed::Over { wake: wanted, skipped } => {
                         delivery.link_skipped += skipped;
@@ -388,20 +388,20 @@ mod tests {
     impl Bench {
         fn new(number: u64) -> Self {
             let limits = OutboxLimits {
-                streams_max: 9,
-                stream_buffer: 9,
-                stream_buffer_bytes: 99,
-                updates_bytes_max: 99,
+                streams_max: 9.into(),
+                stream_buffer: 9.into(),
+                stream_buffer_bytes: 99.into(),
+                updates_bytes_max: 99.into(),
             };
-            let budget = Budget::new(10);
+            let budget = Budget::new(Arc::new(10.into()));
             assert!(budget.exchange(0, 1));
             Bench {
-                state: ResourceState::new(number, 2),
+                state: ResourceState::new(number),
                 cell: ValueCell::new(value(0), Class::State),
                 outbox: Arc::new(Outbox::new(limits)),
                 begun: 0,
                 budget,
-                effects: Effects::new(false),
+                effects: Effects::new(false, 2),
             }
         }
 

@@ -18,6 +18,7 @@ pub use preload::preload;
 pub use restore::restore;
 
 use crate::guard::guarded;
+use crate::periodic::each;
 use crate::ports::{Change, SaveReport, Store, StoreError};
 use crate::protocol::{Refusal, Rnum};
 use crate::shared::Shared;
@@ -143,7 +144,7 @@ impl Supervisor {
         let shared = &self.shared;
         if self.leaving
             || !self.store.keeps_values()
-            || shared.resident_bytes() <= shared.settings.resident_bytes_max
+            || shared.resident_bytes() <= shared.settings.resident_bytes_max.get()
         {
             return;
         }
@@ -168,7 +169,7 @@ impl Supervisor {
         }
         let shared = Arc::clone(&self.shared);
         let store = Arc::clone(&self.store);
-        let age = shared.settings.backup_interval;
+        let age = shared.settings.backup_interval.get();
         let backup =
             actix_rt::task::spawn_blocking(move || store.back_up(age, &mut || shared.picture()));
         let done = backup.into_actor(self).map(|outcome, supervisor, _| {
@@ -255,17 +256,29 @@ impl Actor for Supervisor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Self::Context) {
-        let settings = &self.shared.settings;
-        context.set_mailbox_capacity(settings.mailbox_supervisor);
-        context.run_interval(settings.snapshot_interval, |supervisor, context| {
-            supervisor.flush_guarded();
-            supervisor.save_in_background(context);
-        });
+        context.set_mailbox_capacity(self.shared.settings.mailbox_supervisor);
+        each(
+            self,
+            context,
+            |supervisor| supervisor.shared.settings.snapshot_interval.get(),
+            |supervisor, context| {
+                supervisor.flush_guarded();
+                supervisor.save_in_background(context);
+            },
+        );
         // A value leaves after one to two of these.
-        let period = (settings.resource_idle_timeout / 2).max(Duration::from_millis(1));
-        context.run_interval(period, Self::leave_in_background);
-        let period = BACKUP_CHECK.min(settings.backup_interval);
-        context.run_interval(period, Self::back_up_in_background);
+        each(
+            self,
+            context,
+            |supervisor| supervisor.shared.settings.resource_idle_timeout.get() / 2,
+            Self::leave_in_background,
+        );
+        each(
+            self,
+            context,
+            |supervisor| BACKUP_CHECK.min(supervisor.shared.settings.backup_interval.get()),
+            Self::back_up_in_background,
+        );
     }
 }
 

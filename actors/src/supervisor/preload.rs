@@ -75,7 +75,7 @@ fn resource(
         return Err(format!("there is no room for the value of {path} (limits.values_bytes_max)"));
     }
     let entry = Entry::new(number, first, class);
-    let outcome = structure.tree.make_leaf(path, entry, shared.settings.nodes_max);
+    let outcome = structure.tree.make_leaf(path, entry, shared.settings.nodes_max.get());
     if outcome.is_err() {
         shared.values.give_back(size);
     }
@@ -90,7 +90,7 @@ fn directory(shared: &Arc<Shared>, structure: &mut Structure, path: &Path) -> Re
         }
         Found::Missing | Found::BelowLeaf => {}
     }
-    let outcome = structure.tree.make_directory(path, shared.settings.nodes_max);
+    let outcome = structure.tree.make_directory(path, shared.settings.nodes_max.get());
     outcome.map(|()| true).map_err(|reason| not_made(path, reason))
 }
 
@@ -116,10 +116,10 @@ fn link(
         }
     }
     let Structure { tree, graph, .. } = structure;
-    match link::apply(tree, graph, destination, source, shared.settings.links_max) {
+    match link::apply(tree, graph, destination, source, shared.settings.links_max.get()) {
         Ok(None) => Ok(false),
         Ok(Some(Linked { source, destination, ring })) => {
-            source.add_link(shared, Arc::new(Link { ring, destination }));
+            source.add_link(Arc::new(Link { ring, destination }));
             Ok(true)
         }
         Err(refusal) => {

@@ -96,7 +96,7 @@ impl Restoring<'_> {
                 );
             }
         }
-        if shared.resident_bytes() > shared.settings.resident_bytes_max
+        if shared.resident_bytes() > shared.settings.resident_bytes_max.get()
             && shared.store.keeps_values()
         {
             shared.note_away(entry.leave_if_idle());
@@ -117,7 +117,7 @@ impl Restoring<'_> {
         let Structure { tree, graph, .. } = &mut *self.structure;
         match link::apply(tree, graph, destination, source, usize::MAX) {
             Ok(Some(Linked { source, destination, ring })) => {
-                source.add_link(self.shared, Arc::new(Link { ring, destination }));
+                source.add_link(Arc::new(Link { ring, destination }));
             }
             Ok(None) => {}
             Err(_) => log::warn!("the link from {source} to {destination} has lost an end"),

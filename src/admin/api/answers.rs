@@ -157,6 +157,36 @@ pub struct LogLevel {
     pub level: String,
 }
 
+/// A setting that may be changed while the server runs.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Tunable {
+    /// Its name, such as `stream.buffer`.
+    pub key: String,
+    /// Its value as TOML.
+    pub value: String,
+    /// Where the value comes from.
+    pub origin: String,
+    /// What a change counts for: `now`, `new connections` or `next start`.
+    pub effect: String,
+    /// The value that counts until the next start, if that is another one.
+    pub in_effect: Option<String>,
+    /// What it is.
+    pub description: String,
+}
+
+/// A setting that was changed.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Tuned {
+    /// Its name.
+    pub key: String,
+    /// Its value now, as TOML.
+    pub value: String,
+    /// What the change counts for: `now`, `new connections` or `next start`.
+    pub effect: String,
+    /// What is to be known besides, for people.
+    pub remark: Option<String>,
+}
+
 /// What was done.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Done {

@@ -8,6 +8,7 @@ mod export;
 mod operations;
 mod resources;
 mod sessions;
+mod tunables;
 
 use std::fmt;
 use std::sync::Arc;
@@ -140,7 +141,10 @@ pub fn json_config() -> web::JsonConfig {
         resources::slow_streams,
         sessions::sessions,
         sessions::session,
-        sessions::kick
+        sessions::kick,
+        tunables::tunables,
+        tunables::tune,
+        tunables::untune
     )
 )]
 struct Document;
@@ -164,6 +168,9 @@ pub fn routes(api: &mut web::ServiceConfig) {
         .route("/sessions", web::get().to(sessions::sessions))
         .route("/sessions/{number}", web::get().to(sessions::session))
         .route("/sessions/{number}", web::delete().to(sessions::kick))
+        .route("/tunables", web::get().to(tunables::tunables))
+        .route("/tunables", web::put().to(tunables::tune))
+        .route("/tunables", web::delete().to(tunables::untune))
         .default_service(web::to(nothing));
 }
 

@@ -94,7 +94,7 @@ pub async fn drain(
         let text = "over: expected a duration of at most 1h, such as 30s";
         return Err(Failure::of(StatusCode::BAD_REQUEST, text));
     };
-    let over = over.unwrap_or(admin.0.reloader.drain());
+    let over = over.unwrap_or(admin.0.reloader.tunables().drain());
     if !admin.0.stopper.stop(over) {
         return Err(Failure::of(StatusCode::CONFLICT, "the server is about to stop already"));
     }

@@ -3,6 +3,7 @@
 
 pub mod table;
 mod top;
+mod tune;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use crate::admin::answers::{Done, Link, LogLevel, Saved, Session, Status};
 use crate::config;
 use crate::control::{Answered, Api, escaped};
 use table::{Side, table};
+use tune::Tune;
 
 /// How often it is looked how far a server that stops has come.
 const DRAIN_LOOK: Duration = Duration::from_millis(100);
@@ -43,6 +45,12 @@ const DRAIN_HELP: &str = "\
 Has a running server let nobody in any more, close its connections in batches over a time, so that \
 not all come back at once, save what has changed, and stop. /readyz answers 503 from the beginning \
 on. Waits until the server is gone.";
+
+const TUNE_HELP: &str = "\
+Shows or changes settings of a running server. A change is kept over a restart, in tunables.toml \
+beside the data, and wins over the configuration file; what the environment or a flag sets cannot \
+be changed. Without a setting all are listed, with what a change of each counts for: now, new \
+connections, or the next start.";
 
 /// What an operator can do.
 #[derive(Subcommand)]
@@ -127,6 +135,30 @@ pub enum Operation {
         #[command(flatten)]
         place: Where,
     },
+    /// Show or change settings of a running server.
+    #[command(
+        after_help = "Examples:\n  fanal tune\n  fanal tune stream.buffer 32\n  \
+                      fanal tune stream.buffer --unset",
+        long_about = TUNE_HELP,
+        after_long_help = WHICH_HELP
+    )]
+    Tune {
+        /// The setting, such as stream.buffer; without, all are listed.
+        #[arg(value_name = "SETTING")]
+        setting: Option<String>,
+        /// Its value as --set takes it; without, what the setting is and has is shown.
+        #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+        value: Option<String>,
+        /// Give it back the value that the configuration has.
+        #[arg(long, conflicts_with = "value", requires = "setting")]
+        unset: bool,
+        /// List only those that are not as the defaults have them.
+        #[arg(long, conflicts_with = "setting")]
+        changed: bool,
+        /// Which server.
+        #[command(flatten)]
+        place: Where,
+    },
     /// Have a running server save what has changed, now.
     #[command(after_help = "Example: fanal save", after_long_help = WHICH_HELP)]
     Save {
@@ -145,6 +177,7 @@ pub fn run(operation: &Operation) -> ExitCode {
     | Operation::Links { place, .. }
     | Operation::Drain { place, .. }
     | Operation::Log { place, .. }
+    | Operation::Tune { place, .. }
     | Operation::Save { place }) = operation;
     let api = match Server::of(place) {
         Ok(server) => server,
@@ -158,6 +191,15 @@ pub fn run(operation: &Operation) -> ExitCode {
         Operation::Links { path, .. } => links(&api, path.as_deref()),
         Operation::Drain { over, .. } => drain(&api, over.as_deref()),
         Operation::Log { level, .. } => log_level(&api, level.as_deref()),
+        Operation::Tune { setting, value, unset, changed, .. } => {
+            let tune = match (setting, value) {
+                (None, _) => Tune::List { changed: *changed },
+                (Some(setting), None) if *unset => Tune::Unset(setting),
+                (Some(setting), None) => Tune::Show(setting),
+                (Some(setting), Some(value)) => Tune::Set(setting, value),
+            };
+            tune::run(&api, &tune)
+        }
         Operation::Save { .. } => save(&api),
     };
     match outcome {

@@ -78,11 +78,11 @@ impl Deadlines {
             wakes: now,
             unpolled: true,
             added: false,
-            ping: if pings { after(now, settings.ping_interval) } else { None },
+            ping: if pings { after(now, settings.ping_interval.get()) } else { None },
             pong: None,
             stall: None,
             proof: after(now, settings.first_request_timeout),
-            idle: after(now, settings.idle_timeout),
+            idle: after(now, settings.idle_timeout.get()),
             requests: 0,
             had_streams: false,
             wrong: WrongRequests::default(),
@@ -101,7 +101,7 @@ impl Deadlines {
     /// A ping was written.
     pub fn pinged(&mut self, settings: &DoorSettings) {
         if self.pong.is_none() {
-            self.pong = after(Moment::now(), settings.pong_timeout);
+            self.pong = after(Moment::now(), settings.pong_timeout.get());
             self.added = true;
         }
     }
@@ -109,7 +109,7 @@ impl Deadlines {
     /// The socket takes nothing at the moment; `progress` if it just took something.
     pub fn blocked(&mut self, settings: &DoorSettings, progress: bool) {
         if progress || self.stall.is_none() {
-            self.stall = after(Moment::now(), settings.stall_timeout);
+            self.stall = after(Moment::now(), settings.stall_timeout.get());
             self.added = true;
         }
     }
@@ -131,10 +131,11 @@ impl Deadlines {
         }
         let now = Moment::now();
         let since = *self.wrong_since.get_or_insert(now);
-        let timeout = settings.wrong_requests_timeout;
+        let timeout = settings.wrong_requests_timeout.get();
         let lasted = now.since(since);
         (!timeout.is_zero() && lasted > timeout)
-            || (settings.wrong_requests_max > 0 && wrong.in_a_row >= settings.wrong_requests_max)
+            || (settings.wrong_requests_max.get() > 0
+                && wrong.in_a_row >= settings.wrong_requests_max.get())
     }
 
     /// Nothing but the end is due any more; it is looked at again after `time`.
@@ -175,11 +176,11 @@ impl Deadlines {
             self.linger = None;
         }
         if is_due(self.ping) {
-            self.ping = after(now, settings.ping_interval);
+            self.ping = after(now, settings.ping_interval.get());
             due = Some(Due::Ping);
         }
         if is_due(self.idle) {
-            self.idle = after(now, settings.idle_timeout);
+            self.idle = after(now, settings.idle_timeout.get());
             // Streams that were there at the last look may have ended a moment ago.
             let had_streams = std::mem::replace(&mut self.had_streams, look.has_streams);
             if !look.has_streams && !had_streams && self.requests == look.requests {
@@ -195,7 +196,7 @@ impl Deadlines {
         }
         if is_due(self.pong) {
             // What is not read cannot be heard.
-            self.pong = if look.held_back { after(now, settings.pong_timeout) } else { None };
+            self.pong = if look.held_back { after(now, settings.pong_timeout.get()) } else { None };
             if !look.held_back {
                 due = Some(Due::Close(CloseReason::Unresponsive));
             }

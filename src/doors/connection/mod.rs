@@ -179,7 +179,7 @@ impl<T: Transport, F: Framing> Connection<T, F> {
     /// Reads while the session has room, up to a turn's worth of bytes.
     fn read(&mut self, scratch: &mut Scratch, task: &mut Context<'_>) {
         let Scratch { input, output } = scratch;
-        let bytes_max = self.door.settings.read_buffer_bytes;
+        let bytes_max = self.door.settings.read_buffer_bytes.get();
         input.resize(bytes_max.max(self.unread.len()), 0);
         let mut taken = 0;
         self.held_back = false;
@@ -273,7 +273,7 @@ impl<T: Transport, F: Framing> Connection<T, F> {
     /// Lets the session begin what waits, and writes what it has.
     fn turn(&mut self, output: &mut Output, task: &mut Context<'_>) {
         let blocked = !self.is_sent();
-        let budget = if blocked { 0 } else { self.door.settings.write_buffer_bytes };
+        let budget = if blocked { 0 } else { self.door.settings.write_buffer_bytes.get() };
         let session = &mut self.session;
         let turn = guarded(self.door.broker.counters(), "session", || {
             session.turn(budget, task.waker(), |message| output.push::<F>(message))
