@@ -580,11 +580,11 @@ fn the_command_line_is_well_formed() {
         Some(Command::CheckConfig(args)) => assert_eq!(args.config, Some(PathBuf::from("x.toml"))),
         _ => panic!("not check-config"),
     }
-    match parse(&["fanal", "demo", "--token", "t"]).unwrap().command {
+    match parse(&["fanal", "demo", "--user", "ann"]).unwrap().command {
         Some(Command::Demo(args)) => {
-            assert_eq!(args.url, "ws://127.0.0.1:3000/websocket");
+            assert_eq!(args.connect.url, None);
             assert_eq!((args.path.as_str(), args.rate), ("user/demo/model", 60));
-            assert_eq!((args.user.as_str(), args.token.as_str()), ("demo", "t"));
+            assert_eq!(args.connect.user.as_deref(), Some("ann"));
             assert_eq!(args.seconds, None);
         }
         _ => panic!("not demo"),

@@ -18,7 +18,7 @@ mod provider;
 pub mod secrets;
 mod sql;
 mod tree;
-mod trust;
+pub mod trust;
 mod users;
 
 use std::sync::Arc;

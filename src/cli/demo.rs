@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use anyhow::{Result, bail};
 use rmpv::Value;
 
 use super::DemoArgs;
+use super::client::target::Target;
 use super::client::{self, ANSWER_MAX, Answer, Client, STOP_POLL, now};
 use super::picture;
 use super::watch;
@@ -30,22 +32,18 @@ const DRAIN_MAX: Duration = Duration::from_secs(1);
 const LATENCIES_MAX: usize = 8192;
 /// The fastest rate that makes sense to ask for, in pictures per second.
 const RATE_MAX: f64 = 100_000.0;
-/// Where `fanal watch` looks for a token if it is given none.
-const TOKEN_VARIABLE: &str = "FANAL_TOKEN";
 
 /// Shows the moving picture until the time is over or ctrl-c is pressed.
 ///
 /// # Errors
 /// If the server cannot be reached, refuses, or goes away.
 pub fn run(args: &DemoArgs) -> Result<()> {
-    // Who keeps the token in the environment does not want to see it in the scrollback.
-    let token_is_hidden = std::env::var(TOKEN_VARIABLE).is_ok_and(|token| token == args.token);
+    let target = args.connect.target()?;
     let plan = Plan {
-        url: &args.url,
+        target: &target,
         path: &args.path,
-        user: &args.user,
-        token: &args.token,
-        token_is_hidden,
+        token_file: args.connect.token_file.as_deref(),
+        profile: args.connect.profile.as_deref(),
         rate: f64::from(args.rate),
         length: args.seconds.map(Duration::from_secs),
     };
@@ -58,12 +56,11 @@ pub fn run(args: &DemoArgs) -> Result<()> {
 /// What is to be shown where, as the show needs it.
 #[derive(Clone)]
 struct Plan<'a> {
-    url: &'a str,
+    target: &'a Target,
     path: &'a str,
-    user: &'a str,
-    token: &'a str,
-    /// Whether `fanal watch` finds the token without being told.
-    token_is_hidden: bool,
+    /// Where the token was found, so that `fanal watch` finds it as well.
+    token_file: Option<&'a Path>,
+    profile: Option<&'a str>,
     /// Pictures per second.
     rate: f64,
     /// None: until it is stopped.
@@ -74,7 +71,7 @@ fn play(plan: &Plan, stop: &AtomicBool, out: &mut dyn Write, on_screen: bool) ->
     if !(plan.rate > 0.0 && plan.rate <= RATE_MAX) {
         bail!("--rate {}: pictures per second are more than 0 and at most {RATE_MAX}", plan.rate);
     }
-    let mut client = Client::connect(plan.url, plan.user, plan.token)?;
+    let mut client = Client::connect(plan.target)?;
     publish_first(&mut client, plan.path)?;
     writeln!(out, "look at it with: {}", watch_command(plan))?;
     let mut show = Show::new(plan, client);
@@ -106,10 +103,14 @@ fn payload(seconds: f64) -> Value {
 }
 
 fn watch_command(plan: &Plan) -> String {
-    let (path, url, user) = (quoted(plan.path), quoted(plan.url), quoted(plan.user));
+    let (path, url, user) =
+        (quoted(plan.path), quoted(&plan.target.url), quoted(&plan.target.user));
     let mut command = format!("fanal watch {path} --url {url} --user {user}");
-    if !plan.token_is_hidden {
-        command.push_str(&format!(" --token {}", quoted(plan.token)));
+    if let Some(file) = plan.token_file {
+        command.push_str(&format!(" --token-file {}", quoted(&file.display().to_string())));
+    }
+    if let Some(profile) = plan.profile {
+        command.push_str(&format!(" --profile {}", quoted(profile)));
     }
     command
 }
@@ -325,11 +326,10 @@ mod tests {
 
     fn plan(server: &FakeServer) -> Plan<'_> {
         Plan {
-            url: &server.url,
+            target: &server.target,
             path: "user/it's me/model",
-            user: "demo",
-            token: "",
-            token_is_hidden: false,
+            token_file: None,
+            profile: None,
             rate: 60.0,
             length: Some(Duration::from_millis(500)),
         }
@@ -349,7 +349,7 @@ mod tests {
         let requests = server.requests.lock();
         let (first, puts) = requests.split_first().unwrap();
         assert_eq!((first.verb.as_str(), first.path.as_str()), ("POST", "user/it's me/model"));
-        assert_eq!(first.auth, map([("USER", "demo".into()), ("TOKEN", "".into())]));
+        assert_eq!(first.auth, map([("USER", "demo".into()), ("TOKEN", "token".into())]));
         // A loaded machine leaves pictures out, but the schedule never makes more.
         assert!((15..=30).contains(&puts.len()), "{} pictures", puts.len());
         for pair in requests.windows(2) {
@@ -360,8 +360,8 @@ mod tests {
         }
         let lines: Vec<_> = out.lines().collect();
         let command = r"fanal watch 'user/it'\''s me/model' --url";
-        let url = &server.url;
-        assert_eq!(lines[0], format!("look at it with: {command} {url} --user demo --token ''"));
+        let url = &server.target.url;
+        assert_eq!(lines[0], format!("look at it with: {command} {url} --user demo"));
         assert!(lines[1].starts_with(&format!("{} frames in 0.5", puts.len())), "{}", lines[1]);
         assert_eq!(lines.len(), 2);
     }
@@ -381,7 +381,7 @@ mod tests {
         let server = FakeServer::start(Script { put: 404, ..Script::default() });
         let (result, out) = play_to_the_end(&plan(&server));
         let error = result.unwrap_err().to_string();
-        assert!(error.starts_with("PUT user/it's me/model: this is no resource"), "{error}");
+        assert!(error.starts_with("PUT user/it's me/model: there is no resource"), "{error}");
         assert!(out.contains("0 frames in"), "{out}");
     }
 
@@ -389,7 +389,7 @@ mod tests {
     fn an_unknown_user_is_told_about_user_and_token() {
         let server = FakeServer::start(Script { post: 401, ..Script::default() });
         let error = play_to_the_end(&plan(&server)).0.unwrap_err().to_string();
-        assert!(error.contains("--user and --token"), "{error}");
+        assert!(error.contains("--user, and its token with --token-file"), "{error}");
         assert!(error.ends_with("(the server said: 401 as scripted; a warning)"), "{error}");
     }
 
@@ -404,12 +404,15 @@ mod tests {
     }
 
     #[test]
-    fn a_token_from_the_environment_is_not_shown() {
+    fn the_token_is_not_shown_but_where_it_is() {
         let server = FakeServer::start(Script::default());
-        let shown = Plan { token: "secret", ..plan(&server) };
-        assert!(watch_command(&shown).ends_with(" --user demo --token secret"));
-        let hidden = Plan { token_is_hidden: true, ..shown };
-        assert!(watch_command(&hidden).ends_with(" --user demo"));
+        let target = Target { token: "secret".to_owned(), ..server.target.clone() };
+        let plain = Plan { target: &target, ..plan(&server) };
+        assert!(watch_command(&plain).ends_with(" --user demo"));
+        let file = Plan { token_file: Some(Path::new("my token")), ..plain.clone() };
+        assert!(watch_command(&file).ends_with(" --user demo --token-file 'my token'"));
+        let profile = Plan { profile: Some("wall"), ..plain };
+        assert!(watch_command(&profile).ends_with(" --user demo --profile wall"));
     }
 
     #[test]

@@ -7,21 +7,24 @@ pub mod auth;
 pub mod check_config;
 mod client;
 pub mod demo;
+pub mod manual;
 pub mod operate;
 mod picture;
 pub mod print_config;
 pub mod reload;
+pub mod talk;
 pub mod token;
 pub mod watch;
 
 use std::env;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use crate::config::ServerArgs;
-
-const URL: &str = "ws://127.0.0.1:3000/websocket";
+pub use client::failure::code;
+use client::target;
+pub use client::target::Connect;
 
 const SERVER_HELP: &str = "\
 Runs the Fanal server, a broker that keeps the last value of every resource and sends each change \
@@ -121,6 +124,20 @@ pub struct Cli {
     pub command: Option<Command>,
 }
 
+/// The command line with its help as it is shown: in the long one, the example stands before what
+/// is behind it in all commands of a kind.
+pub fn command() -> clap::Command {
+    let whole =
+        |command: clap::Command| match (command.get_after_help(), command.get_after_long_help()) {
+            (Some(example), Some(more)) => {
+                let both = format!("{example}\n\n{more}");
+                command.after_long_help(both)
+            }
+            _ => command,
+        };
+    Cli::command().mut_subcommands(move |command| whole(command).mut_subcommands(whole))
+}
+
 /// What `fanal` can do besides running the server.
 #[derive(Subcommand)]
 pub enum Command {
@@ -139,13 +156,15 @@ pub enum Command {
     /// Change a resource many times per second on a running server.
     #[command(
         long_about = DEMO_HELP,
-        after_help = "Example: fanal demo --rate 10 --seconds 60"
+        after_help = "Example: fanal demo --rate 10 --seconds 60",
+        after_long_help = target::HELP
     )]
     Demo(DemoArgs),
     /// Print each change of a resource of a running server.
     #[command(
         long_about = WATCH_HELP,
-        after_help = "Example: fanal watch user/demo/model --frames 10"
+        after_help = "Example: fanal watch user/demo/model --frames 10",
+        after_long_help = target::HELP
     )]
     Watch(WatchArgs),
     /// Look at what is saved, carry it elsewhere, or bring it in.
@@ -171,9 +190,28 @@ pub enum Command {
         after_help = "Example: fanal token new ann --role student --file users.toml"
     )]
     Token(TokenCommand),
+    /// What clients do.
+    #[command(flatten)]
+    Talk(talk::Talk),
     /// What operators do.
     #[command(flatten)]
     Operate(operate::Operation),
+    /// Print what completes commands in a shell.
+    #[command(after_help = "Example:\n  fanal completions bash > \
+                      ~/.local/share/bash-completion/completions/fanal")]
+    Completions {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write the pages of the manual.
+    #[command(after_help = "Examples:\n  fanal man | man -l -\n  \
+                      fanal man --directory ~/.local/share/man/man1")]
+    Man {
+        /// Write a page for each command into this directory, instead of printing the first.
+        #[arg(long, value_name = "DIRECTORY")]
+        directory: Option<PathBuf>,
+    },
 }
 
 /// What `fanal auth` can do.
@@ -338,13 +376,9 @@ pub struct ImportArgs {
     pub server: ServerArgs,
 }
 
-/// What `fanal demo` is told. It has no `Debug`, which would show the token.
+/// What `fanal demo` is told.
 #[derive(Args, Clone)]
 pub struct DemoArgs {
-    /// The server to connect to.
-    #[arg(long, default_value = URL)]
-    pub url: String,
-
     /// The resource to change, as names separated by slashes.
     #[arg(long, default_value = "user/demo/model")]
     pub path: String,
@@ -358,37 +392,25 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub seconds: Option<u64>,
 
-    /// The user to act as.
-    #[arg(long, value_name = "NAME", default_value = "demo")]
-    pub user: String,
-
-    /// The token of that user; the variable keeps it out of the process list.
-    #[arg(long, env = "FANAL_TOKEN", hide_env_values = true, default_value = "demo")]
-    pub token: String,
+    /// Which server, and who.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
-/// What `fanal watch` is told. It has no `Debug`, which would show the token.
+/// What `fanal watch` is told.
 #[derive(Args, Clone)]
 pub struct WatchArgs {
     /// The resource to watch, as names separated by slashes.
     #[arg(value_name = "PATH")]
     pub path: String,
 
-    /// The server to connect to.
-    #[arg(long, default_value = URL)]
-    pub url: String,
-
-    /// The user to act as.
-    #[arg(long, value_name = "NAME", default_value = "demo")]
-    pub user: String,
-
-    /// The token of that user; the variable keeps it out of the process list.
-    #[arg(long, env = "FANAL_TOKEN", hide_env_values = true, default_value = "demo")]
-    pub token: String,
-
     /// Stop after so many values instead of running until Ctrl-C.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub frames: Option<u64>,
+
+    /// Which server, and who.
+    #[command(flatten)]
+    pub connect: Connect,
 }
 
 /// The environment as text. What is no Unicode is replaced instead of ending the program, since

@@ -16,6 +16,8 @@ use parking_lot::{Condvar, Mutex};
 use rmpv::Value;
 
 use super::WatchArgs;
+use super::client::failure::{Failure, Kind};
+use super::client::target::Target;
 use super::client::{self, Answer, Client, STOP_POLL, now};
 use super::picture::{self, Ink, PICTURE_BYTES, Picture, STOREYS};
 
@@ -57,6 +59,8 @@ pub fn is_screen(output: &impl IsTerminal) -> bool {
 /// # Errors
 /// If the server cannot be reached, refuses, or goes away.
 pub fn run(args: &WatchArgs) -> Result<()> {
+    let target = args.connect.target()?;
+    let args = &Watched { target, path: args.path.clone(), frames: args.frames };
     let stop = stop_on_signal()?;
     let stdout = io::stdout();
     forgive_closed_output(if is_screen(&stdout) {
@@ -84,7 +88,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-fn watch_in_lines(args: &WatchArgs, stop: &AtomicBool, out: &mut dyn Write) -> Result<()> {
+fn watch_in_lines(args: &Watched, stop: &AtomicBool, out: &mut dyn Write) -> Result<()> {
     let mut updates = Updates::open(args)?;
     while let Some(payload) = updates.next(stop)? {
         writeln!(out, "update {}: {}", updates.seen, in_words(&payload))?;
@@ -134,12 +138,7 @@ fn picture_of(payload: &Value) -> Option<Picture> {
     }
 }
 
-fn watch_on_screen(
-    args: &WatchArgs,
-    ink: Ink,
-    stop: &AtomicBool,
-    out: &mut dyn Write,
-) -> Result<()> {
+fn watch_on_screen(args: &Watched, ink: Ink, stop: &AtomicBool, out: &mut dyn Write) -> Result<()> {
     // Refusals come before the screen is taken, and stay readable in the scrollback.
     let mut updates = Updates::open(args)?;
     let mailbox = Mailbox::default();
@@ -197,9 +196,16 @@ fn pause(time: Duration) {
     thread::sleep(time);
 }
 
+/// What is watched where.
+struct Watched {
+    target: Target,
+    path: String,
+    frames: Option<u64>,
+}
+
 /// The updates of one stream.
 struct Updates<'a> {
-    args: &'a WatchArgs,
+    args: &'a Watched,
     client: Client,
     reid: u64,
     /// The answer to STREAM, which carries the value as it was then.
@@ -208,13 +214,13 @@ struct Updates<'a> {
 }
 
 impl<'a> Updates<'a> {
-    fn open(args: &'a WatchArgs) -> Result<Self> {
-        let mut client = Client::connect(&args.url, &args.user, &args.token)?;
+    fn open(args: &'a Watched) -> Result<Self> {
+        let mut client = Client::connect(&args.target)?;
         let first = client.call("STREAM", &args.path, &Value::Nil)?;
         if !first.is_success() {
             return Err(client.refusal("STREAM", &args.path, &first));
         }
-        let Some(reid) = first.reid else { bail!("{} answered without a REID", args.url) };
+        let Some(reid) = first.reid else { bail!("{} answered without a REID", args.target.url) };
         Ok(Self { args, client, reid, first: Some(first), seen: 0 })
     }
 
@@ -245,11 +251,17 @@ impl<'a> Updates<'a> {
 
     fn end_of_stream(&self, answer: &Answer) -> anyhow::Error {
         let path = client::printable(&self.args.path);
-        match answer.rnum {
-            404 | 410 => anyhow!("{path} was deleted; start again when there is a new one"),
-            401 | 403 => anyhow!("{path}: this user may no longer look at it"),
-            _ => anyhow!("{path}: the server ended the stream ({})", answer.status()),
-        }
+        let (kind, text) = match answer.rnum {
+            404 | 410 => {
+                (Kind::NotFound, format!("{path} was deleted; start again when there is a new one"))
+            }
+            401 | 403 => (Kind::Denied, format!("{path}: this user may no longer look at it")),
+            _ => {
+                let status = answer.status();
+                (Kind::Refused, format!("{path}: the server ended the stream ({status})"))
+            }
+        };
+        Failure::error(kind, text)
     }
 }
 
@@ -382,14 +394,8 @@ mod tests {
 
     const GIVEN_BACK: &str = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l";
 
-    fn args(server: &FakeServer, frames: Option<u64>) -> WatchArgs {
-        WatchArgs {
-            path: "user/demo/model".to_owned(),
-            url: server.url.clone(),
-            user: "demo".to_owned(),
-            token: "token".to_owned(),
-            frames,
-        }
+    fn args(server: &FakeServer, frames: Option<u64>) -> Watched {
+        Watched { target: server.target.clone(), path: "user/demo/model".to_owned(), frames }
     }
 
     fn picture(byte: u8) -> Value {
@@ -401,7 +407,7 @@ mod tests {
         map([("a", 1.into())])
     }
 
-    fn on_screen(args: &WatchArgs, out: &mut dyn Write) -> Result<()> {
+    fn on_screen(args: &Watched, out: &mut dyn Write) -> Result<()> {
         watch_on_screen(args, Ink::Letters, &AtomicBool::new(false), out)
     }
 
@@ -471,7 +477,7 @@ mod tests {
         let server = FakeServer::start(Script { stream, ..Script::default() });
         let mut out = Vec::new();
         let error = on_screen(&args(&server, None), &mut out).unwrap_err().to_string();
-        assert!(error.contains("fanal demo --path user/demo/model"), "{error}");
+        assert!(error.contains("fanal create user/demo/model --url ws://"), "{error}");
         assert!(out.is_empty());
     }
 

@@ -13,7 +13,8 @@ use super::table::{self, Key};
 const PREFIX: &str = "FANAL_";
 
 /// Variables with our prefix that are no configuration of the server: the token of its clients.
-const FOREIGN_VARIABLES: &[&str] = &["FANAL_TOKEN"];
+const FOREIGN_VARIABLES: &[&str] =
+    &["FANAL_TOKEN", "FANAL_URL", "FANAL_USER", "FANAL_PROFILE", "FANAL_PROFILES"];
 
 /// Lays the environment over the draft.
 pub(super) fn apply_environment(env: impl Iterator<Item = (String, String)>, draft: &mut Draft) {

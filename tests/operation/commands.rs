@@ -187,20 +187,22 @@ fn a_demo_can_be_watched() {
 fn a_command_that_is_refused_says_why_and_fails() {
     let server = Server::start_with(TWO_USERS);
     let folder = tempfile::tempdir().unwrap();
-    let check = |args: &[&str], expected: &str| {
-        let (code, _, error) = run(&mut fanal(folder.path(), args));
-        assert_eq!(code, Some(1), "{args:?}: {error}");
+    let check = |args: &[&str], token: &str, code: i32, expected: &str| {
+        let mut command = fanal(folder.path(), args);
+        let (found, _, error) = run(command.env("FANAL_TOKEN", token));
+        assert_eq!(found, Some(code), "{args:?}: {error}");
         assert!(error.starts_with("fanal: ") && error.contains(expected), "{args:?}: {error}");
         assert!(!error.contains("panicked") && !error.contains("secret of"), "{error}");
     };
     let url = server.url();
-    check(&["watch", "a", "--url", &url, "--user", "ann", "--token", "secret of eve"], "401");
-    check(&["watch", "a", "--url", &url, "--user", "ann", "--token", "secret of ann"], "403");
-    check(&["demo", "--url", &url, "--user", "ann", "--token", "secret of ann"], "403");
-    let root = ["--user", "root", "--token", "secret of root"];
-    check(&[&["watch", "missing", "--url", &url][..], &root].concat(), "404");
-    check(&["watch", "a", "--url", "ws://127.0.0.1:1/websocket"], "127.0.0.1:1");
-    check(&["watch", "a", "--url", &url.replace("/websocket", "/other")], "404");
+    let ann = ["--url", &url, "--user", "ann"];
+    check(&[&["watch", "a"], &ann[..]].concat(), "secret of eve", 3, "401");
+    check(&[&["watch", "a"], &ann[..]].concat(), "secret of ann", 3, "403");
+    check(&[&["demo"], &ann[..]].concat(), "secret of ann", 3, "403");
+    let root = ["watch", "missing", "--url", &url, "--user", "root"];
+    check(&root, "secret of root", 4, "404");
+    check(&["watch", "a", "--url", "ws://127.0.0.1:1/websocket"], "x", 5, "127.0.0.1:1");
+    check(&["watch", "a", "--url", &url.replace("/websocket", "/other")], "x", 5, "404");
 }
 
 #[test]
@@ -213,5 +215,5 @@ fn a_watch_ends_with_its_server() {
     let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
     assert!(lines.next().expect("the value").unwrap().starts_with("update 1: "));
     assert!(server.stop().success());
-    assert_eq!(watch.wait().unwrap().code(), Some(1));
+    assert_eq!(watch.wait().unwrap().code(), Some(5));
 }

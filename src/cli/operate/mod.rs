@@ -218,7 +218,11 @@ pub struct Server {
 }
 
 impl Server {
-    fn of(place: &Where) -> Result<Self, ExitCode> {
+    /// The one that is meant.
+    ///
+    /// # Errors
+    /// The code to end with; what is wrong with the configuration is on standard error.
+    pub fn of(place: &Where) -> Result<Self, ExitCode> {
         let config = match config::load(&place.server, environment()) {
             Ok(loaded) => loaded.config,
             Err(problems) => return Err(check_config::fail(&problems)),
@@ -235,7 +239,11 @@ impl Server {
         })
     }
 
-    fn ask(&self, method: &Method, what: &str) -> anyhow::Result<Answered> {
+    /// Asks for something below `/v1`.
+    ///
+    /// # Errors
+    /// If no server runs there, or it does not answer.
+    pub fn ask(&self, method: &Method, what: &str) -> anyhow::Result<Answered> {
         self.api.ask(method, what)?.with_context(|| {
             format!(
                 "no server runs on {}; --data or --config name the one that is meant, --admin-url \
