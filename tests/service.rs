@@ -10,11 +10,12 @@
 
 mod support;
 
+use std::fs;
 use std::io::Read;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
@@ -185,4 +186,68 @@ fn sockets_that_are_no_use_are_refused() {
     );
     check_refused("0.0.0.0:0", "websocket", &[], "auth.insecure = true if that is meant");
     check_refused("0.0.0.0:0", "admin:tcp", &[], "auth.insecure = true if that is meant");
+}
+
+/// Runs scripts/install for a folder, and expects this exit code; what it said.
+fn install(root: &Path, arguments: &[&str], code: i32) -> String {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/install");
+    let mut command = Command::new(script);
+    let done = command.args(arguments).arg("--root").arg(root).output().unwrap();
+    let said = String::from_utf8([done.stdout, done.stderr].concat()).unwrap();
+    assert_eq!(done.status.code(), Some(code), "{arguments:?}: {said}");
+    said
+}
+
+#[test]
+fn it_is_installed_upgraded_and_removed_by_a_script() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let binary = ["--binary", env!("CARGO_BIN_EXE_fanal")];
+    let said = install(root, &binary, 0);
+    assert!(said.contains("fanal check-config"), "{said}");
+    for file in [
+        "usr/local/bin/fanal",
+        "etc/systemd/system/fanal.service",
+        "etc/fanal/fanal.toml",
+        "usr/local/share/man/man1/fanal-stream.1",
+        "usr/local/share/bash-completion/completions/fanal",
+        "usr/local/share/zsh/site-functions/_fanal",
+        "usr/local/share/fish/vendor_completions.d/fanal.fish",
+        "usr/local/share/doc/fanal/operations.md",
+        "var/lib/fanal",
+    ] {
+        assert!(root.join(file).exists(), "{file}");
+    }
+    let unit = fs::read_to_string(root.join("etc/systemd/system/fanal.service")).unwrap();
+    assert!(unit.contains("ExecStart=/usr/local/bin/fanal --config /etc/fanal/fanal.toml"));
+    let config = root.join("etc/fanal/fanal.toml");
+    let mut checked = Command::new(root.join("usr/local/bin/fanal"));
+    checked.arg("check-config").arg("--config").arg(&config);
+    assert!(checked.status().unwrap().success());
+    // An upgrade leaves what was changed.
+    fs::write(&config, "# mine\n").unwrap();
+    install(root, &binary, 0);
+    assert_eq!(fs::read_to_string(&config).unwrap(), "# mine\n");
+    let said = install(root, &["--uninstall"], 0);
+    assert!(said.contains("configuration and data are still in"), "{said}");
+    let left: Vec<_> = files(root);
+    assert_eq!(left, [config]);
+    install(root, &["--uninstall", "--purge"], 0);
+    assert_eq!(files(root), Vec::<PathBuf>::new());
+    install(root, &["--purge"], 2);
+    install(root, &["--colour"], 2);
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut rest = vec![folder.to_path_buf()];
+    while let Some(folder) = rest.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { rest.push(path) } else { found.push(path) }
+        }
+    }
+    found.sort();
+    found
 }
