@@ -141,18 +141,6 @@ pub fn command() -> clap::Command {
 /// What `fanal` can do besides running the server.
 #[derive(Subcommand)]
 pub enum Command {
-    /// Report everything that is wrong with the configuration.
-    #[command(
-        long_about = CHECK_HELP,
-        after_help = "Example: fanal check-config --config fanal.toml"
-    )]
-    CheckConfig(ServerArgs),
-    /// Show every setting and where it came from.
-    #[command(
-        long_about = PRINT_HELP,
-        after_help = "Example: fanal print-config --set stream.buffer=32"
-    )]
-    PrintConfig(ServerArgs),
     /// Change a resource many times per second on a running server.
     #[command(
         long_about = DEMO_HELP,
@@ -167,13 +155,12 @@ pub enum Command {
         after_long_help = target::HELP
     )]
     Watch(WatchArgs),
-    /// Look at what is saved, carry it elsewhere, or bring it in.
-    #[command(
-        subcommand,
-        long_about = SNAPSHOT_HELP,
-        after_help = "Example: fanal snapshot export show.json --data ./data"
-    )]
-    Snapshot(SnapshotCommand),
+    /// What clients do.
+    #[command(flatten)]
+    Talk(talk::Talk),
+    /// What operators do.
+    #[command(flatten)]
+    Operate(operate::Operation),
     /// Have a running server read anew who may do what.
     #[command(long_about = RELOAD_HELP, after_help = "Example: fanal reload --config fanal.toml")]
     Reload(ServerArgs),
@@ -190,12 +177,25 @@ pub enum Command {
         after_help = "Example: fanal token new ann --role student --file users.toml"
     )]
     Token(TokenCommand),
-    /// What clients do.
-    #[command(flatten)]
-    Talk(talk::Talk),
-    /// What operators do.
-    #[command(flatten)]
-    Operate(operate::Operation),
+    /// Look at what is saved, carry it elsewhere, or bring it in.
+    #[command(
+        subcommand,
+        long_about = SNAPSHOT_HELP,
+        after_help = "Example: fanal snapshot export show.json --data ./data"
+    )]
+    Snapshot(SnapshotCommand),
+    /// Report everything that is wrong with the configuration.
+    #[command(
+        long_about = CHECK_HELP,
+        after_help = "Example: fanal check-config --config fanal.toml"
+    )]
+    CheckConfig(ServerArgs),
+    /// Show every setting and where it came from.
+    #[command(
+        long_about = PRINT_HELP,
+        after_help = "Example: fanal print-config --set stream.buffer=32"
+    )]
+    PrintConfig(ServerArgs),
     /// Print what completes commands in a shell.
     #[command(after_help = "Example:\n  fanal completions bash > \
                       ~/.local/share/bash-completion/completions/fanal")]
