@@ -16,6 +16,7 @@ use crate::admin::{Admin, Gate, Place};
 use crate::config::{Auth, AuthMode, Config, DEFAULT_FILE, Loaded, ServerArgs, StoreEngine};
 use crate::doors::{Door, DoorSettings, listen, listen_unix, serve_direct, serve_tcp, serve_unix};
 use crate::inherited::Inherited;
+use crate::metrics::Metrics;
 use crate::reload::Reloader;
 use crate::stopping::{EXIT_AT_ONCE, Signals, stop, stopper, wait_for_the_end, watch_for_panics};
 use crate::tunables::{Targets, Tunables};
@@ -41,7 +42,7 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
     let listeners = Listeners::open(config, Inherited::take()?)?;
     let own_socket = listeners.own_socket.clone();
     let urls = listeners.urls(config)?;
-    let store = store::open(config)?;
+    let (store, store_metrics) = store::measure(store::open(config)?);
     actix_web::rt::System::new().block_on(async {
         let surroundings = auth::Surroundings::new(Arbiter::new().handle());
         let (authority, policy) = auth::Authority::new(config, surroundings.clone())?;
@@ -62,9 +63,11 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
         );
         actix_web::rt::spawn(reloader.clone().watch());
         let (stopper, mut wishes) = stopper();
+        let door = Door::new(broker.clone(), doors);
+        let metrics = Metrics::new(broker.clone(), &authority, store_metrics, door.lags.clone());
         let admin = Admin::new(broker.clone(), authority, reloader.clone(), stopper);
-        serve_admin(listeners.admin.take(), &admin, config)?;
-        let server = serve(listeners, config, tls, Door::new(broker.clone(), doors))?;
+        serve_admin(listeners.admin.take(), &admin, &metrics, config)?;
+        let server = serve(listeners, config, tls, door)?;
         let handle = server.handle();
         let running = actix_web::rt::spawn(server);
         let mut signals = Signals::listen()?;
@@ -121,11 +124,13 @@ async fn start_tunables(
 fn serve_admin(
     listener: Option<TcpListener>,
     admin: &Admin,
+    metrics: &Metrics,
     config: &Config,
 ) -> anyhow::Result<()> {
+    let serve = |place, gate| admin::serve(place, admin.clone(), metrics.clone(), gate);
     if let Some(listener) = listener {
         let gate = Gate::Token(config.admin.token.clone());
-        actix_web::rt::spawn(admin::serve(Place::Port(listener), admin.clone(), gate)?);
+        actix_web::rt::spawn(serve(Place::Port(listener), gate)?);
     }
     if config.store.engine == StoreEngine::Memory {
         return Ok(());
@@ -133,7 +138,7 @@ fn serve_admin(
     // A path may be too long for a socket.
     match control::listen(&config.store.directory) {
         Ok(listener) => {
-            actix_web::rt::spawn(admin::serve(Place::File(listener), admin.clone(), Gate::Open)?);
+            actix_web::rt::spawn(serve(Place::File(listener), Gate::Open)?);
         }
         Err(error) => log::warn!(
             "{error:#}: `fanal snapshot` can look at the data of a stopped server only, and \

@@ -15,6 +15,11 @@ impl Clock {
         Instant::now()
     }
 
+    /// How much time has passed since the first call.
+    pub fn since_start() -> Duration {
+        Self::now().saturating_duration_since(*START)
+    }
+
     /// The time on the wall, which is for what others have dated; it may be set back.
     #[expect(clippy::disallowed_methods, reason = "this is the place that asks")]
     pub fn wall() -> SystemTime {

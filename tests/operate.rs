@@ -69,9 +69,9 @@ fn each_command_does_what_it_says() {
         &server,
         &["status"],
         &[
-            "state               ready\n",
-            "connections         2\n",
-            "values              4.00 KiB, 4.00 KiB in memory\n",
+            "state                         ready\n",
+            "connections                   2\n",
+            "values                        4.00 KiB, 4.00 KiB in memory\n",
         ],
     );
     check(

@@ -135,7 +135,7 @@ fn a_proxy_that_says_nothing_is_refused() {
     }
     let line = server.wait_for_line("without a PROXY protocol header");
     assert!(line.contains("the proxy 127.0.0.1:") && line.contains("WARN"), "{line}");
-    assert_eq!(server.metric("fanal_connections_refused_proxy_total"), 4);
+    assert_eq!(server.metric("fanal_connections_refused_total{reason=\"proxy\"}"), 4);
 }
 
 #[test]

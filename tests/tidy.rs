@@ -28,7 +28,8 @@ use source::{Finding, Source, is_word, named_paths, named_rooms};
 const FILE_LINES_MAX: usize = 500;
 const LINE_CHARS_MAX: usize = 100;
 
-const PURE: &[&str] = &["protocol", "state", "access", "ports", "settings", "counters", "verbs"];
+const PURE: &[&str] =
+    &["protocol", "state", "access", "ports", "settings", "counters", "metrics", "verbs"];
 
 const ACTOR_ROOMS_MAY_USE: &[&str] = &[
     "protocol",
@@ -37,6 +38,7 @@ const ACTOR_ROOMS_MAY_USE: &[&str] = &[
     "ports",
     "settings",
     "counters",
+    "metrics",
     "verbs",
     "guard",
     "context",
@@ -59,7 +61,8 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("actors/src", "protocol", &[]),
     ("actors/src", "tunable", &[]),
     ("actors/src", "periodic", &[]),
-    ("actors/src", "counters", &[]),
+    ("actors/src", "metrics", &["protocol"]),
+    ("actors/src", "counters", &["metrics"]),
     ("actors/src", "state", &["protocol", "tunable"]),
     ("actors/src", "access", &["protocol"]),
     ("actors/src", "ports", &["protocol", "access"]),
@@ -84,14 +87,19 @@ const ROOMS: &[(&str, &str, &[&str])] = &[
     ("src", "files", &[]),
     ("src", "inherited", &[]),
     ("src", "logging", &["config"]),
-    ("src", "doors", &["config", "clock", "sparing"]),
+    ("src", "lag", &["clock"]),
+    ("src", "metrics", &["auth", "clock", "lag", "store"]),
+    ("src", "doors", &["config", "clock", "lag", "sparing"]),
     ("src", "auth", &["config", "clock", "sparing"]),
     ("src", "preload", &["config"]),
     ("src", "store", &["config", "clock"]),
     (
         "src",
         "admin",
-        &["config", "clock", "auth", "logging", "reload", "stopping", "store", "tunables"],
+        &[
+            "config", "clock", "auth", "logging", "metrics", "reload", "stopping", "store",
+            "tunables",
+        ],
     ),
     ("src", "cli", &["config", "app", "auth", "clock", "control", "admin", "files"]),
     ("src", "control", &["store", "auth", "reload"]),

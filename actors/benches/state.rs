@@ -116,7 +116,7 @@ fn tree(criterion: &mut Criterion) {
             let path = &new[next];
             let made = tree.make_leaf(path, next, usize::MAX);
             tree.remove(path);
-            tree.uncount(1);
+            tree.uncount(1, 1);
             made.is_ok()
         });
     });

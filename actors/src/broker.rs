@@ -12,6 +12,7 @@ use crate::counters::Counters;
 use crate::directory::{Directory, Task};
 use crate::events::Events;
 use crate::inspect::Inspector;
+use crate::metrics::Metrics;
 use crate::ports::{
     ChangeKind, Credentials, Peer, SaveReport, Snapshot, Steering, Store, StoreError, Throttle,
 };
@@ -38,6 +39,23 @@ pub enum Provision {
     Create(Path, Option<Class>),
     /// Nothing at this path, nor below it.
     Delete(Path),
+}
+
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amounts {
+    /// Resources.
+    pub resources: u64,
+    /// Directories, without the root.
+    pub directories: u64,
+    /// Links.
+    pub links: u64,
+    /// Streams.
+    pub streams: u64,
+    /// Bytes of answers and updates that wait for connections.
+    pub outbox_bytes: u64,
+    /// Resources whose value has to be saved.
+    pub unsaved: u64,
 }
 
 /// Connections that are closed at once when the broker stops: so many may come back together.
@@ -108,7 +126,10 @@ impl Broker {
         let (shared, directory) = (Arc::clone(&self.shared), Arc::clone(&self.directory));
         let session = Session::open(shared, directory, peer, throttle);
         if session.is_none() {
-            self.shared.counters.connections_refused.add(1);
+            let counters = &self.shared.counters;
+            let stopping = self.is_stopping();
+            let full = &counters.connections_refused;
+            if stopping { &counters.connections_refused_stopping } else { full }.add(1);
         }
         session
     }
@@ -194,6 +215,29 @@ impl Broker {
         &self.shared.counters
     }
 
+    /// What is measured.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// How much there is of everything, at about this moment.
+    pub fn amounts(&self) -> Amounts {
+        let shared = &self.shared;
+        let (nodes, resources, links) = {
+            let structure = shared.structure.read();
+            (structure.tree.nodes(), structure.tree.leaf_count(), structure.graph.links())
+        };
+        let [streams, outbox_bytes] = shared.sessions.streams_and_bytes();
+        Amounts {
+            resources: resources as u64,
+            directories: nodes.saturating_sub(resources) as u64,
+            links: links as u64,
+            streams,
+            outbox_bytes,
+            unsaved: shared.unsaved.count() as u64,
+        }
+    }
+
     /// Makes or removes something in the name of the broker itself, and waits until that is as
     /// durable as a request's would be. Making what is there, and removing what is not, is refused
     /// as a client's request would be.
@@ -204,7 +248,9 @@ impl Broker {
         };
         let outbox = Arc::new(Outbox::new(Arc::clone(&self.shared.settings.outbox)));
         let responder = Responder::new(Arc::clone(&outbox), 0, Reid::copy_from(&[NIL]), 0);
-        if self.directory.send(Task { structural, responder }).await.is_err() {
+        let metrics = &self.shared.metrics;
+        let posted = metrics.post(&metrics.directory);
+        if self.directory.send(Task { structural, responder, posted }).await.is_err() {
             return Rnum::InternalServerError;
         }
         only_answer(&outbox).await

@@ -12,6 +12,7 @@ mod directory;
 mod events;
 mod guard;
 mod inspect;
+pub mod metrics;
 mod periodic;
 pub mod ports;
 mod protocol;
@@ -28,7 +29,7 @@ mod verbs;
 pub use access::{
     Allowance, Allowed, Effect, Explanation, Identity, Policy, Rate, Rights, Rule, View,
 };
-pub use broker::{Broker, Provision, StartError};
+pub use broker::{Amounts, Broker, Provision, StartError};
 pub use context::Bare;
 pub use counters::{Counter, Counters};
 pub use events::{Event, Events};

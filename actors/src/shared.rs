@@ -10,6 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::access::{Identity, Policy};
 use crate::counters::Counters;
 use crate::events::Events;
+use crate::metrics::Metrics;
 use crate::ports::{Credentials, Peer, Snapshot, SnapshotItem, Steering, Store, StoreError};
 use crate::protocol::{Class, Name, Path, Value};
 use crate::resource::Entry;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub settings: Settings,
     /// What happened so far.
     pub counters: Counters,
+    /// What is measured of it.
+    pub metrics: Metrics,
     /// Bytes of all values, in memory or in the store only.
     pub values: Budget,
     /// Bytes of those that are in the store only.
@@ -74,6 +77,7 @@ impl Shared {
     ) -> Self {
         Shared {
             counters: Counters::default(),
+            metrics: Metrics::default(),
             values: Budget::new(Arc::clone(&settings.values_bytes_max)),
             away_bytes: AtomicU64::new(0),
             unsaved: Unsaved::default(),
@@ -120,14 +124,18 @@ impl Shared {
         self.values.used().saturating_sub(self.away_bytes.load(Ordering::Relaxed))
     }
 
-    /// Says that so many bytes of values are in the store only.
+    /// Says that a value of so many bytes is in the store only; none if there is no such value.
     pub fn note_away(&self, bytes: u64) {
-        self.away_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if bytes > 0 {
+            self.metrics.went_away.add(1);
+            self.away_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
-    /// Says that so many bytes of values no longer are in the store only.
+    /// Says that a value of so many bytes no longer is in the store only.
     pub fn note_back(&self, bytes: u64) {
         if bytes > 0 {
+            self.metrics.came_back.add(1);
             self.away_bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
     }
@@ -428,6 +436,20 @@ impl Sessions {
     /// Sessions that are open.
     pub fn count(&self) -> usize {
         self.open.lock().members.len()
+    }
+
+    /// Their streams, and the bytes that wait for them, together.
+    pub fn streams_and_bytes(&self) -> [u64; 2] {
+        let outboxes: Vec<_> = {
+            let open = self.open.lock();
+            open.members.values().map(|member| Weak::clone(&member.outbox)).collect()
+        };
+        outboxes.iter().filter_map(Weak::upgrade).map(|outbox| outbox.seen()).fold(
+            [0, 0],
+            |[streams, bytes], seen| {
+                [streams + seen.streams as u64, bytes + seen.waiting_bytes as u64]
+            },
+        )
     }
 
     /// Whether sessions are asked to end.

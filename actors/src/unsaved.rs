@@ -100,6 +100,11 @@ impl Unsaved {
         self.note_change();
     }
 
+    /// Resources on the list, some of which may have been deleted.
+    pub fn count(&self) -> usize {
+        self.values.lock().entries.len()
+    }
+
     /// Adds answers that wait until what was written so far is saved.
     pub fn add_answers(&self, more: &mut Vec<Ack>) {
         let mut answers = self.answers.lock();

@@ -6,7 +6,6 @@
 
 mod api;
 mod gate;
-mod metrics;
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -18,6 +17,8 @@ use fanal_actors::Broker;
 
 pub use api::{Admin, answers};
 pub use gate::Gate;
+
+use crate::metrics::{self, Metrics};
 
 /// Requests that a listener has in work at a time.
 const CONNECTIONS_MAX: usize = 64;
@@ -36,16 +37,17 @@ pub enum Place {
 /// |---|---|
 /// | `/healthz` | 200 while the process works |
 /// | `/readyz` | 200, or 503 with the reason: the disk cannot be written, or the server stops |
-/// | `/metrics` | counters and gauges in the text form of OpenMetrics |
+/// | `/metrics` | what is measured, in the text form of Prometheus or of OpenMetrics |
 /// | `/v1/...` | the API, which `/v1/openapi.json` describes, behind the gate |
 ///
 /// # Errors
 /// If the socket cannot be used.
-pub fn serve(place: Place, admin: Admin, gate: Gate) -> std::io::Result<Server> {
+pub fn serve(place: Place, admin: Admin, metrics: Metrics, gate: Gate) -> std::io::Result<Server> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::new(admin.broker().clone()))
             .app_data(web::Data::new(admin.clone()))
+            .app_data(web::Data::new(metrics.clone()))
             .app_data(web::Data::new(gate.clone()))
             .app_data(api::query_config())
             .app_data(api::json_config())

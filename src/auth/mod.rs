@@ -7,6 +7,7 @@
 //! only if nothing is wrong.
 
 mod allowances;
+mod attempts;
 mod explain;
 mod failures;
 mod http;
@@ -33,6 +34,8 @@ use parking_lot::{Mutex, RwLock};
 use crate::clock::Clock;
 use crate::config::{AuthMode, Config};
 use allowances::Allowances;
+use attempts::Attempt;
+pub use attempts::Attempts;
 pub use explain::{Answer, Question, explain};
 use failures::Failures;
 pub use provider::{Background, Claim, Outcome, Proof, Provider, Surroundings};
@@ -52,6 +55,7 @@ struct Inner {
     /// Held from the look at what the policy is made of until it is in force, so that no older one
     /// takes the place of a newer one.
     policy_turn: Mutex<()>,
+    attempts: Arc<Attempts>,
 }
 
 impl Inner {
@@ -84,6 +88,21 @@ struct Users {
     allowances: Allowances,
 }
 
+/// What came of a look at credentials.
+struct Judged {
+    verdict: Verdict,
+    /// Until when it is so.
+    expires: Option<SystemTime>,
+    /// The provider that could not say, if one could not.
+    asked: &'static str,
+}
+
+impl From<Verdict> for Judged {
+    fn from(verdict: Verdict) -> Self {
+        Judged { verdict, expires: None, asked: "none" }
+    }
+}
+
 impl Authority {
     /// An authority over users as the configuration says, and the policy that goes with it.
     ///
@@ -98,6 +117,7 @@ impl Authority {
             current: RwLock::new(Arc::new(current)),
             next_expiry: AtomicU64::new(NEVER),
             policy_turn: Mutex::new(()),
+            attempts: Arc::default(),
         });
         let authority = Arc::downgrade(&inner);
         surroundings.watch_rules(move || {
@@ -142,6 +162,25 @@ impl Authority {
         // Those that expire later say so again when they are judged again.
         self.0.next_expiry.store(NEVER, Ordering::Relaxed);
         true
+    }
+
+    /// What came of credentials so far.
+    pub fn attempts(&self) -> Arc<Attempts> {
+        Arc::clone(&self.0.attempts)
+    }
+
+    /// Counts what came of credentials; `asked` could not say.
+    fn note_attempt(&self, verdict: &Verdict, again: bool, asked: &str) {
+        let (provider, attempt) = match verdict {
+            Verdict::Known(who) if again => (who.provider, Attempt::Confirmed),
+            Verdict::Known(who) => (who.provider, Attempt::Accepted),
+            Verdict::Unknown if again => ("none", Attempt::Withdrawn),
+            Verdict::Unknown => ("none", Attempt::Refused),
+            Verdict::Unavailable => (asked, Attempt::Unavailable),
+            Verdict::TooManyFailures => ("none", Attempt::HeldOff),
+            Verdict::Pending => return,
+        };
+        self.0.attempts.note(provider, attempt);
     }
 
     /// The present configuration.
@@ -251,7 +290,7 @@ impl Users {
         })
     }
 
-    fn judge(&self, presented: &Presented<'_>, waiter: &Waker) -> (Verdict, Option<SystemTime>) {
+    fn judge(&self, presented: &Presented<'_>, waiter: &Waker) -> Judged {
         let fields = &presented.fields;
         let came = presented.connection.credentials.as_deref();
         let mut claim = Claim {
@@ -273,29 +312,31 @@ impl Users {
             [claim.user, claim.token, claim.jwt, certified].iter().all(|text| text.is_empty());
         if is_empty {
             let verdict = self.anonymous.as_ref().map(|who| Verdict::Known(Arc::clone(who)));
-            return (verdict.unwrap_or(Verdict::Unknown), None);
+            return verdict.unwrap_or(Verdict::Unknown).into();
         }
         let address = presented.connection.address;
         if !presented.again && !self.failures.admits(address) {
-            return (Verdict::TooManyFailures, None);
+            return Verdict::TooManyFailures.into();
         }
-        let mut verdict = Verdict::Unknown;
+        let mut judged = Judged::from(Verdict::Unknown);
         for provider in &self.providers {
             match provider.check(&claim, waiter) {
                 Outcome::Proven(proof) => {
                     let expires = proof.expires;
                     let identity = self.identity(proof, provider.name());
-                    return (Verdict::Known(Arc::new(identity)), expires);
+                    return Judged { expires, ..Verdict::Known(Arc::new(identity)).into() };
                 }
-                Outcome::Pending => return (Verdict::Pending, None),
-                Outcome::Unavailable => verdict = Verdict::Unavailable,
+                Outcome::Pending => return Verdict::Pending.into(),
+                Outcome::Unavailable => {
+                    judged = Judged { asked: provider.name(), ..Verdict::Unavailable.into() };
+                }
                 Outcome::Unknown => {}
             }
         }
-        if verdict == Verdict::Unknown && !presented.again {
+        if judged.verdict == Verdict::Unknown && !presented.again {
             self.failures.note(address, (claim.user, claim.token, claim.jwt));
         }
-        (verdict, None)
+        judged
     }
 
     fn identity(&self, proof: Proof, provider: &'static str) -> Identity {
@@ -348,17 +389,17 @@ fn is_same(name: &str, before: &Config, after: &Config) -> bool {
 impl Credentials for Authority {
     fn identify(&self, presented: &Presented<'_>, waiter: &Waker) -> Verdict {
         let current = Arc::clone(&self.0.current.read());
-        match &current.access {
+        let Judged { verdict, expires, asked } = match &current.access {
             Access::Anybody => Verdict::Known(Arc::new(Identity {
                 user: presented.fields.user.to_owned(),
                 provider: "anybody",
                 ..Identity::default()
-            })),
-            Access::Users(users) => {
-                let (verdict, expires) = users.judge(presented, waiter);
-                self.note_expiry(expires);
-                verdict
-            }
-        }
+            }))
+            .into(),
+            Access::Users(users) => users.judge(presented, waiter),
+        };
+        self.note_expiry(expires);
+        self.note_attempt(&verdict, presented.again, asked);
+        verdict
     }
 }

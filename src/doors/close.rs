@@ -121,16 +121,22 @@ impl CloseReason {
         }
     }
 
-    /// Counts a connection that was closed for a reason that is counted.
+    /// Counts a connection that was closed for this reason.
     pub fn count(&self, counters: &Counters) {
         let counter = match self {
+            CloseReason::Client(_) => &counters.connections_closed_client,
+            CloseReason::Broken => &counters.connections_closed_broken,
+            CloseReason::ShuttingDown => &counters.connections_closed_stopping,
+            CloseReason::ProtocolError(_) => &counters.connections_closed_protocol,
+            CloseReason::TextMessage => &counters.connections_closed_text,
+            CloseReason::MessageTooBig => &counters.connections_closed_too_big,
+            CloseReason::InternalError => &counters.connections_closed_fault,
             CloseReason::Unresponsive => &counters.connections_closed_unresponsive,
             CloseReason::Idle => &counters.connections_closed_idle,
             CloseReason::Unproven => &counters.connections_closed_unproven,
             CloseReason::OnlyWrong => &counters.connections_closed_wrong,
             CloseReason::Stalled => &counters.connections_closed_stalled,
             CloseReason::Kicked => &counters.connections_closed_kicked,
-            _ => return,
         };
         counter.add(1);
     }

@@ -58,6 +58,7 @@ pub fn serve(
 ) -> std::io::Result<ServerBuilder> {
     match tls {
         None => server.listen("direct", listener, move || {
+            door.lags.watch_this_thread();
             let settings = Arc::clone(&door.settings);
             let http =
                 http(&door, address, move |io: &TcpStream, _| socket::prepare(io, &settings));
@@ -74,6 +75,7 @@ pub fn serve(
         Some(tls) => {
             let acceptor = TlsAcceptor::from(Arc::new(tls));
             server.listen("direct with TLS", listener, move || {
+                door.lags.watch_this_thread();
                 let settings = Arc::clone(&door.settings);
                 let http = http(&door, address, move |io: &TlsStream<TcpStream>, data| {
                     let (socket, tls) = io.get_ref();
@@ -97,10 +99,13 @@ async fn encrypt(
     acceptor: TlsAcceptor,
 ) -> Result<(TlsStream<TcpStream>, Option<SocketAddr>), DispatchError> {
     let client = proxy::client(&mut io, &door).await?;
+    let refused = &door.broker.counters().connections_refused_tls;
     let Ok(accepted) = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(io)).await else {
+        refused.add(1);
         return Err(DispatchError::SlowRequestTimeout);
     };
-    Ok((TlsStream::from(accepted?), client))
+    let encrypted = accepted.inspect_err(|_| refused.add(1))?;
+    Ok((TlsStream::from(encrypted), client))
 }
 
 type Pages = BoxServiceFactory<(), Request, ServiceResponse, actix_web::Error, ()>;
@@ -148,6 +153,7 @@ async fn upgrade<T: Transport>(door: Arc<Door>, request: Request, mut framed: Fr
         return;
     }
     let parts = framed.into_parts();
+    door.broker.counters().connections_opened_websocket.add(1);
     let frames = Frames::new(door.settings.message_bytes_max);
     Connection::launch(parts.io, frames, session, &door, admission, &parts.read_buf);
 }

@@ -59,6 +59,7 @@ async fn enter(request: HttpRequest, payload: Payload, door: web::Data<Door>) ->
         Ok(admitted) => admitted,
         Err(refused) => return refused.response(),
     };
+    door.broker.counters().connections_opened_embedded.add(1);
     let actor = WebsocketSession::new(&door.into_inner(), session, admission, payload);
     // The context's own reader would read ahead of the session, so it is given nothing.
     match ws::WsResponseBuilder::new(actor, &request, NothingToRead).start() {

@@ -73,13 +73,15 @@ pub fn admit(
     certified: Option<&Certified>,
     proxy: Option<SocketAddr>,
 ) -> Result<(Session, Admission), Refused> {
-    judge(head)?;
+    let counters = door.broker.counters();
+    judge(head).inspect_err(|_| counters.connections_refused_handshake.add(1))?;
     if !is_allowed(head, &door.settings) {
+        counters.connections_refused_origin.add(1);
         let text = "this Origin may not connect (server.allowed_origins)\n";
         return Err(Refused::new(StatusCode::FORBIDDEN, text));
     }
     let (address, from) = client_address(head, &door.settings, proxy);
-    let admission = door.gate.admit(door.broker.counters(), address, from)?;
+    let admission = door.gate.admit(counters, address, from)?;
     let peer = peer(address, credentials::of(head, &door.settings, certified));
     let session = door.broker.open_session(peer, door.gate.throttle()).ok_or_else(|| {
         let text = "there are as many connections as there may be (server.connections_max)\n";

@@ -33,6 +33,7 @@ use std::time::Duration;
 use fanal_actors::{Broker, Tunable};
 use ipnet::IpNet;
 
+use crate::lag::Lags;
 use crate::sparing::Sparing;
 use admission::Gate;
 pub use direct::serve as serve_direct;
@@ -108,6 +109,8 @@ pub struct Door {
     pub settings: Arc<DoorSettings>,
     gate: Gate,
     proxy_warnings: Sparing,
+    /// How late the workers are on which its connections are.
+    pub lags: Lags,
 }
 
 impl Door {
@@ -115,7 +118,7 @@ impl Door {
     pub fn new(broker: Broker, settings: Arc<DoorSettings>) -> Arc<Self> {
         let gate = Gate::new(&settings);
         let proxy_warnings = Sparing::default();
-        Arc::new(Door { broker, settings, gate, proxy_warnings })
+        Arc::new(Door { broker, settings, gate, proxy_warnings, lags: Lags::default() })
     }
 
     /// Warns of what a proxy does, now and then.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 use actix_server::ServerBuilder;
 use actix_service::fn_service;
 use actix_web::rt::net::{TcpStream, UnixStream};
-use fanal_actors::{Response, Rnum, encode_response};
+use fanal_actors::{Counter, Response, Rnum, encode_response};
 use std::convert::Infallible;
 use std::io;
 use std::net::IpAddr;
@@ -36,6 +36,7 @@ pub fn serve_tcp(
     door: Arc<Door>,
 ) -> std::io::Result<ServerBuilder> {
     server.listen("tcp", listener, move || {
+        door.lags.watch_this_thread();
         let door = Arc::clone(&door);
         fn_service(move |mut io: TcpStream| {
             let door = Arc::clone(&door);
@@ -47,7 +48,8 @@ pub fn serve_tcp(
                     Some(client) => format!("tcp {}", through(client, io.peer_addr().ok())),
                     None => "an unknown address".into(),
                 };
-                enter(&door, io, client.map(|client| client.ip()), from).await;
+                let opened = &door.broker.counters().connections_opened_tcp;
+                enter(&door, io, client.map(|client| client.ip()), from, opened).await;
                 io::Result::Ok(())
             }
         })
@@ -64,6 +66,7 @@ pub fn serve_unix(
     door: Arc<Door>,
 ) -> std::io::Result<ServerBuilder> {
     server.listen_uds("unix", listener, move || {
+        door.lags.watch_this_thread();
         let door = Arc::clone(&door);
         fn_service(move |io: UnixStream| {
             let door = Arc::clone(&door);
@@ -72,15 +75,22 @@ pub fn serve_unix(
                     Ok(peer) => format!("unix, user id {}", peer.uid()),
                     Err(_) => "unix".into(),
                 };
-                enter(&door, io, None, from).await;
+                let opened = &door.broker.counters().connections_opened_unix;
+                enter(&door, io, None, from, opened).await;
                 Ok::<(), Infallible>(())
             }
         })
     })
 }
 
-/// Makes a connection, or says why not.
-async fn enter<T: Transport>(door: &Arc<Door>, io: T, address: Option<IpAddr>, from: String) {
+/// Makes a connection, which is counted, or says why not.
+async fn enter<T: Transport>(
+    door: &Arc<Door>,
+    io: T,
+    address: Option<IpAddr>,
+    from: String,
+    opened: &Counter,
+) {
     let admission = match door.gate.admit(door.broker.counters(), address, from) {
         Ok(admission) => admission,
         Err(turned) => return refuse(io, turned.0).await,
@@ -89,6 +99,7 @@ async fn enter<T: Transport>(door: &Arc<Door>, io: T, address: Option<IpAddr>, f
         let text = "there are as many connections as there may be (server.connections_max)";
         return refuse(io, text).await;
     };
+    opened.add(1);
     let messages = Messages::new(door.settings.message_bytes_max);
     Connection::launch(io, messages, session, door, admission, &[]);
 }

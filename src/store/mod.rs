@@ -64,6 +64,7 @@ mod files;
 mod image;
 mod inspect;
 mod journal;
+mod measured;
 mod memory;
 mod msgpack;
 mod segment;
@@ -90,6 +91,7 @@ use self::files::{Files, When, create_directory, failed, lock, set_aside, sync_d
 pub use self::image::{Counts, Image, Merged};
 pub use self::inspect::{FileReport, Inspected, inspect};
 use self::journal::Journal;
+pub use self::measured::{Operation, StoreMetrics, measure};
 pub use self::memory::MemoryStore;
 use self::snapshot::Found;
 pub use self::snapshot::{Sink, write_to};

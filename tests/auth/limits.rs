@@ -3,6 +3,11 @@
 use super::support::{Client, ClientOptions, Request, Server, bin, int, nil};
 use super::{USERS, client};
 
+/// The metric of requests that were refused for this reason.
+fn refusals(reason: &str) -> String {
+    format!("fanal_requests_refused_total{{reason=\"{reason}\"}}")
+}
+
 /// A server whose students may have so much, with an admin listener.
 fn limited(limits: &str) -> Server {
     let server = Server::start_with(&format!(
@@ -31,7 +36,7 @@ fn connections_of_a_user() {
     second.close(1000);
     server.wait_for_line("closed: the client closed it");
     third.expect("GET", &["all", "x"], nil(), 200);
-    assert_eq!(server.metric("fanal_quota_connections_total"), 1);
+    assert_eq!(server.metric(&refusals("quota_connections")), 1);
 }
 
 #[test]
@@ -97,7 +102,7 @@ fn streams_of_a_connection() {
     ann.send_request(&stop.user("ann", "ann-token").reid(reid));
     assert_eq!(ann.next_answer().rnum, 200);
     ann.expect("STREAM", &["all", "c"], nil(), 200);
-    assert_eq!(server.metric("fanal_quota_streams_total"), 1);
+    assert_eq!(server.metric(&refusals("quota_streams")), 1);
 }
 
 /// Sends so many PUTs at once and returns how many were answered 200, and how many 429.
@@ -121,7 +126,7 @@ fn requests_in_a_second_over_all_connections() {
     assert!(good < 40 && refused > 10, "{good} {refused}");
     assert_eq!(burst(&mut client(&server, "bob"), 5), (5, 0));
     assert_eq!(burst(&mut client(&server, "guest"), 100), (100, 0));
-    assert!(server.metric("fanal_quota_rate_total") > 100);
+    assert!(server.metric(&refusals("quota_rate")) > 100);
 }
 
 #[test]
@@ -164,8 +169,8 @@ fn bytes_of_a_value_and_of_a_request() {
     }
     assert_eq!(ann.expect("GET", &["all", "x"], nil(), 200).payl, bin(&[1; 100]));
     client(&server, "guest").expect("PUT", &["all", "x"], bin(&[1; 500]), 200);
-    assert_eq!(server.metric("fanal_quota_value_bytes_total"), 6);
-    assert_eq!(server.metric("fanal_quota_message_bytes_total"), 6);
+    assert_eq!(server.metric(&refusals("quota_value_bytes")), 6);
+    assert_eq!(server.metric(&refusals("quota_message_bytes")), 6);
 }
 
 #[test]

@@ -215,6 +215,11 @@ impl Server {
         split_answer(&http(self.admin_port(), &request("GET", path, lines)))
     }
 
+    /// The whole answer of the admin listener, head and body.
+    pub fn admin_answer(&self, path: &str, lines: &str) -> String {
+        http(self.admin_port(), &request("GET", path, lines))
+    }
+
     /// Where the admin listener is.
     pub fn admin_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.admin_port())

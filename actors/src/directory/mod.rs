@@ -12,6 +12,7 @@ use actix::{Actor, Addr, ArbiterHandle, Context, Handler, Message};
 
 use crate::access::{Allowance, Counted, View};
 use crate::guard::guarded;
+use crate::metrics::Posted;
 use crate::periodic::each;
 use crate::ports::{Change, ChangeKind};
 use crate::protocol::{Class, Path, Refusal, Rnum, Value};
@@ -49,6 +50,8 @@ pub struct Task {
     pub structural: Structural,
     /// Whom to answer.
     pub responder: Responder,
+    /// When it was sent.
+    pub posted: Posted,
 }
 
 impl Directory {
@@ -119,7 +122,9 @@ impl Directory {
             },
         };
         self.sent = change.sequence;
-        self.supervisor.do_send(Append { change, ack, reply });
+        let metrics = &self.shared.metrics;
+        let posted = metrics.post(&metrics.supervisor);
+        self.supervisor.do_send(Append { change, ack, reply, posted });
     }
 
     /// A new resource, if there is room for its value, and the value that is saved with it.
@@ -238,7 +243,7 @@ impl Directory {
         };
         {
             let mut structure = self.shared.structure.write();
-            structure.tree.uncount(nodes);
+            structure.tree.uncount(nodes, entries.len());
             for number in linked {
                 structure.graph.remove_all(number);
             }
@@ -325,8 +330,10 @@ impl Actor for Directory {
 impl Handler<Task> for Directory {
     type Result = ();
 
-    fn handle(&mut self, Task { structural, responder }: Task, _: &mut Self::Context) {
+    fn handle(&mut self, task: Task, _: &mut Self::Context) {
+        let Task { structural, responder, posted } = task;
         let shared = Arc::clone(&self.shared);
+        shared.metrics.take(&shared.metrics.directory, posted);
         guarded(&shared.counters, "directory", || self.carry_out(structural, responder));
     }
 }

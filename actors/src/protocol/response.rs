@@ -42,6 +42,24 @@ pub enum Rnum {
 }
 
 impl Rnum {
+    /// Every code.
+    pub const ALL: [Rnum; 14] = [
+        Rnum::Ok,
+        Rnum::Created,
+        Rnum::BadRequest,
+        Rnum::Unauthorized,
+        Rnum::Forbidden,
+        Rnum::NotFound,
+        Rnum::MethodNotAllowed,
+        Rnum::RequestTimeout,
+        Rnum::Conflict,
+        Rnum::PayloadTooLarge,
+        Rnum::TooManyRequests,
+        Rnum::InternalServerError,
+        Rnum::ServiceUnavailable,
+        Rnum::InsufficientStorage,
+    ];
+
     /// The number on the wire.
     pub fn number(self) -> u16 {
         match self {

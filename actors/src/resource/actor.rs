@@ -37,6 +37,12 @@ pub(super) struct Owned {
     pub kept: Mutex<Kept>,
 }
 
+impl Owned {
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
 pub(super) struct Kept {
     pub state: ResourceState<Arc<Entry>>,
     /// The value may be in the store only: the write that started the actor may have been refused.
@@ -93,6 +99,7 @@ impl Resource {
         let kept = Mutex::new(Kept { state, may_be_away });
         let owned = Arc::new(Owned { shared: Arc::clone(shared), kept });
         let active = Active::new(Arc::clone(&owned));
+        shared.metrics.actors_started.add(1);
         let resource = Resource { entry, owned };
         let context = Bare::new();
         actix_rt::spawn(Attend { resource, context });
@@ -116,6 +123,7 @@ impl Resource {
 impl Drop for Resource {
     /// The actor has come to its end, or its thread has.
     fn drop(&mut self) {
+        self.owned.shared.metrics.actors_ended.add(1);
         self.entry.note_end_of_actor(&self.owned, &self.owned.shared);
     }
 }

@@ -246,7 +246,13 @@ impl Entry {
         counters.updates_in.add(delivery.taken);
         counters.values_refused.add(delivery.refused);
         counters.updates_delivered.add(delivery.delivered);
-        counters.updates_skipped.add(delivery.skipped);
+        let skipped = delivery.skipped();
+        if skipped > 0 {
+            counters.updates_skipped.add(skipped);
+            counters.updates_skipped_buffer.add(delivery.skipped_buffer);
+            counters.updates_skipped_buffer_bytes.add(delivery.skipped_buffer_bytes);
+            counters.updates_skipped_outbox_bytes.add(delivery.skipped_outbox_bytes);
+        }
         counters.link_updates_skipped.add(delivery.link_skipped);
         for link in effects.wake.drain(..) {
             link.destination.wake(&link, shared);

@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use super::actor::{AddLink, End, Follow, Owned, Request, Rest};
 use super::entry::{Entry, Slot};
+use crate::metrics::Posted;
 use crate::shared::Shared;
 use crate::state::ResourceState;
 
@@ -37,7 +38,7 @@ pub(super) struct Active {
     owned: Arc<Owned>,
     /// The thread on which it runs.
     thread: u64,
-    letters: VecDeque<Letter>,
+    letters: VecDeque<(Letter, Posted)>,
     /// Wakes the actor; `None` before its first turn, which comes without being asked for.
     waker: Option<Waker>,
 }
@@ -68,7 +69,8 @@ impl Active {
 
     /// Sends it a letter.
     pub(super) fn send(&mut self, letter: Letter) {
-        self.letters.push_back(letter);
+        let posted = self.owned.shared().metrics.post_to_resource();
+        self.letters.push_back((letter, posted));
         if self.letters.len() == 1
             && let Some(waker) = &self.waker
         {
@@ -77,7 +79,9 @@ impl Active {
     }
 
     fn next(&mut self, waker: &Waker) -> Next {
-        if let Some(letter) = self.letters.pop_front() {
+        if let Some((letter, posted)) = self.letters.pop_front() {
+            let metrics = &self.owned.shared().metrics;
+            metrics.take(&metrics.resources, posted);
             return Next::Letter(letter);
         }
         if self.letters.capacity() > LETTERS_KEPT {
@@ -132,7 +136,8 @@ impl Entry {
         let before = std::mem::replace(&mut *slot, next);
         drop(slot);
         let Slot::Active(active) = before else { return };
-        for letter in active.letters {
+        shared.metrics.resources.drop_letters(active.letters.len() as u64);
+        for (letter, _) in active.letters {
             match letter {
                 Letter::Request(_) | Letter::Rest(_) => {}
                 Letter::Follow(Follow { link }) => link.ring.close(),

@@ -4,11 +4,13 @@
 use std::collections::VecDeque;
 
 use super::intake::Admitted;
+use crate::metrics::Posted;
 
 /// A message that waits.
 pub(super) struct Waiting {
     pub message: Box<[u8]>,
     pub admitted: Admitted,
+    pub posted: Posted,
 }
 
 /// Messages that wait, oldest first.

@@ -151,7 +151,7 @@ impl Session {
             self.note_wrong(None);
             self.known.unfamiliar = 0;
             let begun = self.begin_checked(verb, subject, &request, message.len());
-            return self.refuse_or(begun, &request, message);
+            return self.refuse_or(begun, Some(verb), &request, message);
         }
         let request = match split(message, &self.shared.settings.limits) {
             Ok(request) => request,
@@ -159,7 +159,7 @@ impl Session {
                 self.shared.counters.malformed_messages.add(1);
                 self.wrong.in_a_row = self.wrong.in_a_row.saturating_add(1);
                 let refusal = Refusal::new(Rnum::BadRequest, error.fault.to_string());
-                self.responder(error.reid, message.len()).answer(refusal);
+                self.responder(error.reid, message.len(), None).answer(refusal);
                 return Ok(());
             }
         };
@@ -167,7 +167,8 @@ impl Session {
             self.shared.counters.requests_throttled.add(1);
             let text = "too many requests in a second (session.requests_per_second_max)";
             let refusal = Refusal::new(Rnum::TooManyRequests, text);
-            self.responder(request.reid_or_nil(), message.len()).answer(refusal);
+            let verb = decode_verb(request.verb).ok().flatten();
+            self.responder(request.reid_or_nil(), message.len(), verb).answer(refusal);
             return Ok(());
         }
         let checked = match self.check(&request, message.len(), admitted) {
@@ -184,17 +185,19 @@ impl Session {
             }
             self.begin_checked(verb, subject, &request, message.len())
         });
-        self.refuse_or(outcome, &request, message)
+        let verb = outcome.as_ref().err().and_then(|_| decode_verb(request.verb).ok().flatten());
+        self.refuse_or(outcome, verb, &request, message)
     }
 
     fn refuse_or(
         &mut self,
         outcome: Result<Result<(), NotNow>, Refusal>,
+        verb: Option<Verb>,
         request: &SplitRequest<'_>,
         message: &[u8],
     ) -> Result<(), NotNow> {
         outcome.unwrap_or_else(|refusal| {
-            self.responder(request.reid_or_nil(), message.len()).answer(refusal);
+            self.responder(request.reid_or_nil(), message.len(), verb).answer(refusal);
             Ok(())
         })
     }
@@ -213,11 +216,12 @@ impl Session {
         };
     }
 
-    fn responder(&mut self, reid: &[u8], bytes: usize) -> Responder {
+    fn responder(&mut self, reid: &[u8], bytes: usize, verb: Option<Verb>) -> Responder {
         let number = self.begun;
         self.begun += 1;
         self.begun_bytes += bytes as u64;
-        Responder::new(Arc::clone(&self.outbox), number, Reid::copy_from(reid), bytes)
+        let outbox = Arc::clone(&self.outbox);
+        Responder::new(outbox, number, Reid::copy_from(reid), bytes).for_verb(verb)
     }
 
     /// Who asks, for what, and about what; refuses what is not allowed.
@@ -334,9 +338,10 @@ impl Session {
                     return Ok(Err(NotNow));
                 }
                 let structural = structural();
-                let responder = self.responder(request.reid_or_nil(), bytes);
+                let responder = self.responder(request.reid_or_nil(), bytes, Some(verb));
                 self.barrier = true;
-                self.hand_over(Stuck::Directory(Task { structural, responder }));
+                let posted = self.shared.metrics.post(&self.shared.metrics.directory);
+                self.hand_over(Stuck::Directory(Task { structural, responder, posted }));
                 Ok(Ok(()))
             }
         }
@@ -359,7 +364,7 @@ impl Session {
         if self.in_flight() > 0 {
             return Ok(Err(NotNow));
         }
-        let responder = self.responder(request.reid_or_nil(), bytes);
+        let responder = self.responder(request.reid_or_nil(), bytes, Some(verb));
         self.barrier = true;
         let answer = Box::new(move |outcome: Result<Option<String>, Refusal>| {
             responder.answer(match outcome {
@@ -389,7 +394,7 @@ impl Session {
         if entry.is_linked() && matches!(data, Data::Put(_)) {
             self.through_links = Some(entry.number());
         }
-        let responder = self.responder(request.reid_or_nil(), bytes);
+        let responder = self.responder(request.reid_or_nil(), bytes, Some(verb));
         if let Some(path) = streamed {
             self.watch(&entry, path, responder.reid().clone());
         }

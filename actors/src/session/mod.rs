@@ -12,6 +12,7 @@ mod access;
 mod backlog;
 mod familiar;
 mod intake;
+mod measure;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use access::Known as Who;
 use actix::Addr;
 use backlog::{Backlog, Waiting};
 use intake::{Admitted, Known};
+use measure::Measure;
 
 /// Requests after which a session looks again what became of them.
 const REQUESTS_BETWEEN_LOOKS: u64 = 16;
@@ -70,6 +72,7 @@ pub struct Session {
     peer: Option<Box<Peer>>,
     wrong: WrongRequests,
     throttle: Option<Box<dyn Throttle>>,
+    measure: Measure,
 }
 
 enum Stuck {
@@ -147,6 +150,7 @@ impl Session {
             peer,
             wrong: WrongRequests::default(),
             throttle,
+            measure: Measure::default(),
         })
     }
 
@@ -238,12 +242,17 @@ impl Session {
 
     /// Takes one whole message. A message that cannot begin yet waits its turn.
     pub fn receive(&mut self, message: &[u8]) {
+        // The number that the request will have.
+        let number = self.begun + self.backlog.len() as u64;
+        self.measure.begin(&self.shared.metrics, self.number, number);
         let connection = self.throttle.as_ref().is_none_or(|throttle| throttle.admit());
         let mut admitted = Admitted { connection, user: None };
         let waits = !self.backlog.is_empty() || self.stuck.is_some();
         if waits || self.begin(message, &mut admitted).is_err() {
             self.shared.counters.requests_held_back.add(1);
-            self.backlog.push_back(Waiting { message: Box::from(message), admitted });
+            let metrics = &self.shared.metrics;
+            let posted = metrics.post(&metrics.sessions);
+            self.backlog.push_back(Waiting { message: Box::from(message), admitted, posted });
         }
     }
 
@@ -258,6 +267,7 @@ impl Session {
         // The waker is in place before the look at what is answered, so that no answer is missed.
         let drained = OUTGOING.with_borrow_mut(|outgoing| {
             let drained = self.outbox.drain(budget_bytes, outgoing, waker);
+            self.measure.note_sent(&self.shared.metrics, outgoing);
             for message in outgoing.drain(..) {
                 write(&message);
             }
@@ -289,6 +299,8 @@ impl Session {
                 self.backlog.push_front(waiting);
                 return;
             }
+            let metrics = &self.shared.metrics;
+            metrics.take(&metrics.sessions, waiting.posted);
         }
     }
 
@@ -325,8 +337,24 @@ impl Session {
             requests: self.begun,
         });
         self.who.forget();
+        self.measure_the_rest();
         self.outbox.close();
         self.shared.sessions.leave(self.number);
+    }
+}
+
+impl Session {
+    /// Counts the answers that were given and will not be sent, and what nobody waits for any more.
+    fn measure_the_rest(&mut self) {
+        let metrics = &self.shared.metrics;
+        let mut unsent = Vec::new();
+        self.outbox.drain(usize::MAX, &mut unsent, Waker::noop());
+        self.measure.note_sent(metrics, &unsent);
+        metrics.sessions.drop_letters(self.backlog.len() as u64);
+        self.backlog = Backlog::default();
+        if let Some(Stuck::Directory(_)) = self.stuck.take().as_deref() {
+            metrics.directory.drop_letters(1);
+        }
     }
 }
 

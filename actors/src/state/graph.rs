@@ -84,6 +84,11 @@ impl LinkGraph {
         Ok(ring)
     }
 
+    /// How many there are.
+    pub fn links(&self) -> usize {
+        self.links
+    }
+
     /// Ends a link; `false` if there is none.
     pub fn remove(&mut self, source: u64, destination: u64) -> bool {
         let Some(links) = self.destinations.get_mut(&source) else { return false };

@@ -23,7 +23,7 @@ pub use graph::{LinkGraph, LinkRefused};
 pub use link::LinkRing;
 pub use outbox::{Ending, Outbox, OutboxLimits, OutboxSeen, StreamSeen, Tally};
 pub use reid::Reid;
-pub use reply::{Outgoing, Reply};
+pub use reply::{Occasion, Outgoing, Reply};
 pub use resource::{Delivery, Effects, Link, ResourceState};
 pub use responder::Responder;
 pub use stream::{Opened, StreamId};

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::reid::Reid;
 use super::reply::Outgoing;
-use super::stream::{Opened, Pushed, Ring, StreamId, reserve_frugally};
+use super::stream::{Opened, Pushed, Ring, SkipReason, StreamId, reserve_frugally};
 use crate::protocol::{Rnum, Value};
 use crate::tunable::Tunable;
 use contents::{Answer, Contents, Slot, Turn};
@@ -172,6 +172,13 @@ impl Outbox {
         };
         let before = ring.bytes;
         let values_max = if crowded { 1 } else { limits.stream_buffer.get() };
+        let reason = if crowded {
+            SkipReason::OutboxBytes
+        } else if ring.values.len() >= values_max {
+            SkipReason::Buffer
+        } else {
+            SkipReason::BufferBytes
+        };
         let dropped = ring.push(value.clone(), values_max, limits.stream_buffer_bytes.get());
         let after = ring.bytes;
         let becomes_ready = ring.opened && !ring.queued;
@@ -186,7 +193,7 @@ impl Outbox {
         };
         drop(guard);
         wake(waker);
-        if dropped > 0 { Pushed::Skipped(dropped) } else { Pushed::Queued }
+        if dropped > 0 { Pushed::Skipped(dropped, reason) } else { Pushed::Queued }
     }
 
     /// Ends a stream from the side of its resource: what it has is sent, then a last frame with
@@ -415,7 +422,8 @@ mod tests {
         let stream = bench.open(7, 1);
         responder.answer_opening(stream, ok());
         let pushed: Vec<Pushed> = (0..5).map(|byte| bench.push(stream, byte)).collect();
-        assert_eq!(pushed[2..], [Pushed::Queued, Pushed::Skipped(1), Pushed::Skipped(1)]);
+        let skipped = Pushed::Skipped(1, SkipReason::Buffer);
+        assert_eq!(pushed[2..], [Pushed::Queued, skipped, skipped]);
         bench.check(9999, "1:200 1:200:2 1:200:3 1:200:4");
         assert_eq!(bench.outbox.skipped(), 2);
     }
@@ -446,9 +454,20 @@ mod tests {
         responder.answer_opening(streams[0], ok());
         bench.outbox.push_update(streams[0], &big);
         bench.outbox.push_update(streams[1], &big);
-        assert_eq!(bench.outbox.push_update(streams[1], &big), Pushed::Skipped(1));
-        assert_eq!(bench.outbox.push_update(streams[1], &big), Pushed::Skipped(1));
+        let skipped = Pushed::Skipped(1, SkipReason::OutboxBytes);
+        assert_eq!(bench.outbox.push_update(streams[1], &big), skipped);
+        assert_eq!(bench.outbox.push_update(streams[1], &big), skipped);
         assert_eq!(bench.outbox.contents.lock().updates_bytes, 1200);
+    }
+
+    #[test]
+    fn a_stream_is_bounded_in_bytes() {
+        let mut bench = Bench::new();
+        let stream = bench.open(1, 1);
+        let big = Value::copy_from(&[0; 600]);
+        assert_eq!(bench.outbox.push_update(stream, &big), Pushed::Queued);
+        let skipped = Pushed::Skipped(1, SkipReason::BufferBytes);
+        assert_eq!(bench.outbox.push_update(stream, &big), skipped);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Messages on their way to a client: answers and updates.
 
 use super::reid::Reid;
-use crate::protocol::{Refusal, Response, Rnum, Value, Warning};
+use crate::protocol::{Refusal, Response, Rnum, Value, Verb, Warning};
 
 /// Bytes that an encoded message has besides REID, payload and warning; for fair turns only.
 const MESSAGE_OVERHEAD_BYTES: usize = 64;
@@ -35,9 +35,19 @@ impl From<Refusal> for Reply {
     }
 }
 
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// The answer to a request; `None` if it asked for no verb that there is.
+    Request(Option<Verb>),
+    /// An update of a stream, or its end.
+    Stream,
+}
+
 /// A message that has left the outbox and is to be written.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
+    pub(super) occasion: Occasion,
     pub(super) reid: Reid,
     pub(super) reply: Reply,
 }
@@ -53,12 +63,17 @@ impl Outgoing {
         }
     }
 
-    /// About the size of the encoded message.
+    /// What it is, and its code.
+    pub fn kind(&self) -> (Occasion, Rnum) {
+        (self.occasion, self.reply.rnum)
+    }
+
     /// The value that it carries.
     pub fn value(&self) -> Option<&Value> {
         self.reply.payload.as_ref()
     }
 
+    /// About the size of the encoded message.
     pub(super) fn size_bytes(&self) -> usize {
         MESSAGE_OVERHEAD_BYTES
             + self.reid.as_bytes().len()

@@ -9,7 +9,7 @@ use super::link::{Handed, Handover, LinkRing, Origin};
 use super::outbox::Outbox;
 use super::reply::Reply;
 use super::responder::Responder;
-use super::stream::{Opened, Pushed, StreamId, reserve_frugally};
+use super::stream::{Opened, Pushed, SkipReason, StreamId, reserve_frugally};
 use crate::protocol::{Class, Refusal, Rnum, Value};
 
 /// Sources whose newest version a resource remembers, so that a value which comes by two ways is
@@ -42,8 +42,12 @@ pub struct Delivery {
     pub refused: u64,
     /// Updates handed to streams.
     pub delivered: u64,
-    /// Older updates that slow streams will not get.
-    pub skipped: u64,
+    /// Older updates that slow streams will not get, for want of `stream.buffer`.
+    pub skipped_buffer: u64,
+    /// The same for want of `stream.buffer_bytes`.
+    pub skipped_buffer_bytes: u64,
+    /// The same for want of `outbox.updates_bytes_max`.
+    pub skipped_outbox_bytes: u64,
     /// Older updates that links will not hand over.
     pub link_skipped: u64,
     /// The value has to be saved, and the one before did not.
@@ -52,12 +56,29 @@ pub struct Delivery {
     pub away_bytes: u64,
 }
 
+impl Delivery {
+    /// Older updates that slow streams will not get.
+    pub fn skipped(&self) -> u64 {
+        self.skipped_buffer + self.skipped_buffer_bytes + self.skipped_outbox_bytes
+    }
+
+    fn skip(&mut self, count: u64, reason: SkipReason) {
+        *match reason {
+            SkipReason::Buffer => &mut self.skipped_buffer,
+            SkipReason::BufferBytes => &mut self.skipped_buffer_bytes,
+            SkipReason::OutboxBytes => &mut self.skipped_outbox_bytes,
+        } += count;
+    }
+}
+
 impl std::ops::AddAssign for Delivery {
     fn add_assign(&mut self, other: Self) {
         self.taken += other.taken;
         self.refused += other.refused;
         self.delivered += other.delivered;
-        self.skipped += other.skipped;
+        self.skipped_buffer += other.skipped_buffer;
+        self.skipped_buffer_bytes += other.skipped_buffer_bytes;
+        self.skipped_outbox_bytes += other.skipped_outbox_bytes;
         self.link_skipped += other.link_skipped;
         self.newly_unsaved |= other.newly_unsaved;
         self.away_bytes += other.away_bytes;
@@ -253,7 +274,7 @@ impl<D> ResourceState<D> {
             match subscriber.outbox.push_update(subscriber.stream, &value) {
                 Pushed::Gone => return false,
                 Pushed::Queued => {}
-                Pushed::Skipped(count) => delivery.skipped += count,
+                Pushed::Skipped(count, reason) => delivery.skip(count, reason),
             }
             delivery.delivered += 1;
             true

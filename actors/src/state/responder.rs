@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::outbox::{Effect, Outbox};
 use super::reid::Reid;
-use super::reply::{Outgoing, Reply};
+use super::reply::{Occasion, Outgoing, Reply};
 use super::stream::StreamId;
-use crate::protocol::{Refusal, Rnum};
+use crate::protocol::{Refusal, Rnum, Verb};
 
 /// The duty to answer one request. Dropped without an answer, it answers 500 itself, so that every
 /// request gets exactly one answer whatever happens on the way.
@@ -15,6 +15,7 @@ pub struct Responder {
     number: u64,
     reid: Reid,
     request_bytes: usize,
+    verb: Option<Verb>,
     answered: bool,
 }
 
@@ -22,7 +23,13 @@ impl Responder {
     /// The duty to answer request `number` (counted from 0) of this outbox, a message of
     /// `request_bytes`.
     pub fn new(outbox: Arc<Outbox>, number: u64, reid: Reid, request_bytes: usize) -> Self {
-        Responder { outbox, number, reid, request_bytes, answered: false }
+        Responder { outbox, number, reid, request_bytes, verb: None, answered: false }
+    }
+
+    /// The same, of a request for this verb.
+    pub fn for_verb(mut self, verb: Option<Verb>) -> Self {
+        self.verb = verb;
+        self
     }
 
     /// The outbox that the answer goes to.
@@ -56,7 +63,8 @@ impl Responder {
 
     fn give(&mut self, reply: Reply, effect: Effect) {
         self.answered = true;
-        let message = Outgoing { reid: self.reid.clone(), reply };
+        let occasion = Occasion::Request(self.verb);
+        let message = Outgoing { occasion, reid: self.reid.clone(), reply };
         self.outbox.answer(self.number, self.request_bytes, message, effect);
     }
 }

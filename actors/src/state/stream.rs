@@ -34,10 +34,21 @@ pub enum Opened {
 pub enum Pushed {
     /// It will be sent.
     Queued,
-    /// It will be sent, and so many older values will not be.
-    Skipped(u64),
+    /// It will be sent, and so many older values will not be, for want of this.
+    Skipped(u64, SkipReason),
     /// The stream is over; the resource should forget it.
     Gone,
+}
+
+/// Which bound had no place for an older value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkipReason {
+    /// `stream.buffer`.
+    Buffer,
+    /// `stream.buffer_bytes`.
+    BufferBytes,
+    /// `outbox.updates_bytes_max`.
+    OutboxBytes,
 }
 
 /// Values waiting for one stream.

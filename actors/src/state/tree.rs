@@ -80,11 +80,12 @@ pub enum NotMade {
 pub struct Tree<L> {
     root: Directory<L>,
     nodes: usize,
+    leaves: usize,
 }
 
 impl<L: Clone> Default for Tree<L> {
     fn default() -> Self {
-        Tree { root: Directory::default(), nodes: 0 }
+        Tree { root: Directory::default(), nodes: 0, leaves: 0 }
     }
 }
 
@@ -92,6 +93,11 @@ impl<L: Clone> Tree<L> {
     /// Directories and leaves, without the root.
     pub fn nodes(&self) -> usize {
         self.nodes
+    }
+
+    /// Leaves alone.
+    pub fn leaf_count(&self) -> usize {
+        self.leaves
     }
 
     /// What this path leads to.
@@ -139,6 +145,7 @@ impl<L: Clone> Tree<L> {
                 Node::Leaf(_) => return Err(NotMade::BelowLeaf),
             }
         }
+        self.leaves += usize::from(matches!(node, Node::Leaf(_)));
         directory.entries.insert(last.clone(), node);
         self.nodes += more;
         Ok(())
@@ -187,9 +194,10 @@ impl<L: Clone> Tree<L> {
         directory.entries.remove(last)
     }
 
-    /// Forgets so many nodes that have been removed.
-    pub fn uncount(&mut self, nodes: usize) {
+    /// Forgets so many nodes that have been removed, and how many of them were leaves.
+    pub fn uncount(&mut self, nodes: usize, leaves: usize) {
         self.nodes = self.nodes.saturating_sub(nodes);
+        self.leaves = self.leaves.saturating_sub(leaves);
     }
 
     /// All leaves, without the ways to them.
@@ -299,15 +307,15 @@ mod tests {
         }
         let before = tree.clone();
         assert!(tree.remove(&path("a/b")).is_some());
-        tree.uncount(4);
+        tree.uncount(4, 2);
         assert_eq!((listing(&tree), tree.nodes()), ("a/ a/f=3".into(), 2));
         assert!(tree.remove(&path("a/f")).is_some());
-        tree.uncount(1);
-        assert_eq!((listing(&tree), tree.nodes()), ("a/".into(), 1));
+        tree.uncount(1, 1);
+        assert_eq!((listing(&tree), tree.nodes(), tree.leaf_count()), ("a/".into(), 1, 0));
         for at in ["", "a/x", "x", "a/b/c"] {
             assert!(tree.remove(&path(at)).is_none(), "{at}");
         }
-        assert_eq!(before.nodes(), 6);
+        assert_eq!((before.nodes(), before.leaf_count()), (6, 3));
         assert_eq!(listing(&before), "a/ a/b/ a/b/c=1 a/b/d/ a/b/d/e=2 a/f=3");
     }
 

@@ -18,6 +18,7 @@ pub use preload::preload;
 pub use restore::restore;
 
 use crate::guard::guarded;
+use crate::metrics::Posted;
 use crate::periodic::each;
 use crate::ports::{Change, SaveReport, Store, StoreError};
 use crate::protocol::{Refusal, Rnum};
@@ -54,6 +55,8 @@ pub struct Append {
     pub ack: Ack,
     /// The answer when it is.
     pub reply: Reply,
+    /// When it was sent.
+    pub posted: Posted,
 }
 
 /// Append what is waiting. Sent by the supervisor to itself, behind what is in its mailbox.
@@ -96,7 +99,7 @@ impl Supervisor {
         changes.append(&mut self.shared.unsaved.take_changes());
         let waiting = std::mem::take(&mut self.waiting);
         let mut answers = Vec::with_capacity(waiting.len());
-        for Append { change, ack, reply } in waiting {
+        for Append { change, ack, reply, .. } in waiting {
             changes.push(change);
             answers.push((ack, reply));
         }
@@ -286,6 +289,8 @@ impl Handler<Append> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, append: Append, context: &mut Self::Context) {
+        let metrics = &self.shared.metrics;
+        metrics.take(&metrics.supervisor, append.posted);
         if self.waiting.is_empty() {
             context.notify(Flush);
         }

@@ -106,7 +106,7 @@ impl Restoring<'_> {
     fn delete(&mut self, path: &Path) {
         let Some(node) = self.structure.tree.remove(path) else { return };
         let (entries, nodes) = delete::what_went(&node);
-        self.structure.tree.uncount(nodes);
+        self.structure.tree.uncount(nodes, entries.len());
         for entry in entries {
             self.structure.graph.remove_all(entry.number());
             entry.end(self.shared, None);

@@ -6,7 +6,7 @@ use std::task::Waker;
 use super::Ending;
 use crate::protocol::Refusal;
 use crate::state::reid::Reid;
-use crate::state::reply::{Outgoing, Reply};
+use crate::state::reply::{Occasion, Outgoing, Reply};
 use crate::state::stream::{Ring, StreamId, reserve_frugally};
 
 /// What an answer does to a stream at the moment at which it is sent.
@@ -180,7 +180,8 @@ impl Contents {
         let (rnum, reason) = ring.ending?;
         let reid = ring.key.1.clone();
         self.forget(stream);
-        Some(Outgoing { reid, reply: Reply::from(Refusal::new(rnum, reason)) })
+        let reply = Reply::from(Refusal::new(rnum, reason));
+        Some(Outgoing { occasion: Occasion::Stream, reid, reply })
     }
 
     /// Takes the oldest value of a stream as a message.
@@ -189,7 +190,7 @@ impl Contents {
         let value = ring.pop()?;
         let reid = ring.key.1.clone();
         self.updates_bytes -= value.size_bytes();
-        Some(Outgoing { reid, reply: Reply::value(value) })
+        Some(Outgoing { occasion: Occasion::Stream, reid, reply: Reply::value(value) })
     }
 
     /// Sends one update of the stream whose turn it is, or several if it is the only one; `false`
@@ -206,7 +207,8 @@ impl Contents {
         let mut sent = false;
         while let Some(value) = ring.pop() {
             self.updates_bytes -= value.size_bytes();
-            turn.send(Outgoing { reid: ring.key.1.clone(), reply: Reply::value(value) });
+            let (occasion, reid) = (Occasion::Stream, ring.key.1.clone());
+            turn.send(Outgoing { occasion, reid, reply: Reply::value(value) });
             sent = true;
             if turn.is_over() || !self.ready.is_empty() {
                 break;
