@@ -238,6 +238,26 @@ fn it_is_installed_upgraded_and_removed_by_a_script() {
     install(root, &["--colour"], 2);
 }
 
+#[test]
+fn what_the_containers_are_given_is_there_and_good() {
+    let docker = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/docker");
+    let compose = fs::read_to_string(docker.join("compose.yaml")).unwrap();
+    let mounts = compose.lines().filter_map(|line| line.trim().strip_prefix("- ."));
+    let sources: Vec<String> =
+        mounts.map(|mount| format!(".{}", mount.split(':').next().unwrap())).collect();
+    assert!(sources.len() >= 5, "{sources:?}");
+    for source in sources {
+        assert!(docker.join(&source).exists(), "{source}");
+    }
+    let checked = Command::new(env!("CARGO_BIN_EXE_fanal"))
+        .args(["check-config", "--config"])
+        .arg(docker.join("fanal.toml"))
+        .env("FANAL_SERVER_BIND", "0.0.0.0")
+        .output()
+        .unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
+
 /// All files below a folder.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
