@@ -37,6 +37,7 @@ pub fn run(loaded: &Loaded, args: &ServerArgs) -> anyhow::Result<()> {
     logging::start(&config.log);
     watch_for_panics();
     descriptors::prepare(config.server.connections_max, users_of_a_service(config));
+    crate::config::ensure_tunables_readable(config)?;
     let encryption = tls::Encryption::from_config(config)?;
     let tls = encryption.as_ref().map(|encryption| encryption.server(config)).transpose()?;
     let listeners = Listeners::open(config, Inherited::take()?)?;

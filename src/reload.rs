@@ -90,8 +90,13 @@ impl Reloader {
         match outcome {
             Ok((config, changed)) => {
                 counters.reloads.add(1);
-                // The file of users may be another one now.
-                *known = stamps(&files(&inner.args, &config));
+                // The file of users may be another one now. Those that were looked at before they
+                // were read keep that look, or a change in between would never be seen.
+                for (path, stamp) in stamps(&files(&inner.args, &config)) {
+                    if known.iter().all(|(other, _)| *other != path) {
+                        known.push((path, stamp));
+                    }
+                }
                 let changed = match &*changed {
                     [] => String::new(),
                     changed => format!("; changed: {}", changed.join(", ")),

@@ -315,6 +315,50 @@ fn the_environment_and_flags_win() {
 }
 
 #[test]
+fn a_change_outlives_what_wins_over_it_for_a_while() {
+    let (mut server, mut root) = server("");
+    put(&mut root, "link.buffer", int(9), (200, ""));
+    server.set_environment("FANAL_LINK_BUFFER", "7");
+    server.restart();
+    let mut root = client(&server, "root");
+    check_value(&mut root, "link.buffer", int(7));
+    put(&mut root, "stream.buffer", int(32), (200, ""));
+    server.signal(Signal::HUP);
+    server.wait_for_line("reloaded: ");
+    put(&mut root, "stream.buffer", int(33), (200, ""));
+    let kept = fs::read_to_string(tunables_file(&server)).unwrap();
+    assert!(kept.ends_with("link.buffer = 9\nstream.buffer = 33\n"), "{kept}");
+}
+
+#[test]
+fn another_place_for_the_data_is_for_the_next_start() {
+    let (server, mut root) = server("");
+    put(&mut root, "link.buffer", int(9), (200, ""));
+    let elsewhere = server.folder().join("elsewhere");
+    server.configure(&format!("{SETTINGS}store.directory = {elsewhere:?}\n"));
+    server.signal(Signal::HUP);
+    server.wait_for_line("at the next start only: store.directory");
+    check_value(&mut root, "link.buffer", int(9));
+    put(&mut root, "stream.buffer", int(33), (200, ""));
+    let kept = fs::read_to_string(tunables_file(&server)).unwrap();
+    assert!(kept.ends_with("link.buffer = 9\nstream.buffer = 33\n"), "{kept}");
+    assert!(!elsewhere.exists());
+}
+
+#[test]
+fn a_change_brings_in_nothing_else() {
+    let (server, mut root) = server("");
+    server.configure(&format!("{SETTINGS}link.buffer = 9\nstream.buffer = 0\n"));
+    put(&mut root, "outbox.stall_timeout", text("5s"), (200, ""));
+    check_value(&mut root, "link.buffer", int(64));
+    server.configure(&format!("{SETTINGS}link.buffer = 9\n"));
+    server.signal(Signal::HUP);
+    server.wait_for_line("changed: link.buffer");
+    while ask(&mut root, "GET", "link.buffer", nil()).payl != int(9) {}
+    check_value(&mut root, "outbox.stall_timeout", text("5s"));
+}
+
+#[test]
 fn without_a_disk_a_change_lasts_as_long_as_the_server() {
     let (mut server, mut root) = server("store.engine = \"memory\"\n");
     put(&mut root, "stream.buffer", int(32), (200, "kept until the server stops"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
+use std::{fmt, fs, io};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -17,12 +17,19 @@ use super::{auth_limits, auth_rules, auth_users, preload, show, suggest};
 pub const DEFAULT_FILE: &str = "fanal.toml";
 
 /// The text of a configuration file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Source {
     /// The file as messages shall name it.
     pub path: PathBuf,
     /// What is in it.
     pub text: String,
+}
+
+/// Without the text, in which secrets may stand.
+impl fmt::Debug for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl Source {

@@ -47,7 +47,10 @@ pub use kind::is_log_filter;
 pub use preload::{Declared, DeclaredClass, USER_PLACEHOLDER};
 pub use problem::{Origin, Origins, Problem, Problems};
 pub use render::{example, print};
-pub use tunable::{TunableKey, Tuned, all as tunable_keys, path as tunables_path};
+pub use tunable::{
+    TunableKey, Tuned, all as tunable_keys, ensure_readable as ensure_tunables_readable,
+    path as tunables_path,
+};
 
 use draft::Draft;
 
@@ -60,6 +63,25 @@ pub struct Loaded {
     pub origins: Origins,
     /// The file that was read, if there was one.
     pub file: Option<PathBuf>,
+    /// What was changed while the server ran, whether or not something else wins over it.
+    pub tuned: Tuned,
+    source: Option<Source>,
+}
+
+impl Loaded {
+    /// The same file, read no second time, with other values for tunables.
+    ///
+    /// # Errors
+    /// All problems of all layers at once.
+    pub fn with_tuned(
+        &self,
+        args: &ServerArgs,
+        env: impl Iterator<Item = (String, String)>,
+        tuned: &Tuned,
+    ) -> Result<Loaded, Problems> {
+        let tunables = tuned.as_source(&self.config);
+        finish(Draft::default(), [self.source.as_ref(), Some(&tunables)], args, env)
+    }
 }
 
 /// Reads the file that the flags name, or the default one, and the tunables in the directory that
@@ -153,5 +175,7 @@ fn finish(
     layers::apply_environment(env, &mut draft);
     layers::apply_flags(args, &mut draft);
     let (config, origins) = draft.finish()?;
-    Ok(Loaded { config, origins, file: source.map(|source| source.path.clone()) })
+    let file = source.map(|source| source.path.clone());
+    let tuned = tunables.map(Tuned::read).unwrap_or_default();
+    Ok(Loaded { config, origins, file, tuned, source: source.cloned() })
 }

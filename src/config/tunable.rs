@@ -12,8 +12,8 @@ use super::file::Source;
 use super::keys::Config;
 use super::kind::Raw;
 use super::problem::{About, Origin, Problem};
+use super::show;
 use super::table::{self, Key};
-use super::{Loaded, show};
 
 /// The file in `store.directory`.
 const FILE: &str = "tunables.toml";
@@ -121,11 +121,14 @@ pub fn all() -> impl Iterator<Item = TunableKey> {
 pub struct Tuned(BTreeMap<&'static str, String>);
 
 impl Tuned {
-    /// Those that a configuration has from its file of tunables.
-    pub fn of(loaded: &Loaded) -> Self {
-        let Some(file) = path(&loaded.config) else { return Self::default() };
-        let is_tuned = |key: &TunableKey| is_in(&file, loaded.origins.get(key.dotted()));
-        Tuned(all().filter(is_tuned).map(|key| (key.dotted(), key.value(&loaded.config))).collect())
+    /// Those of a file in which nothing is wrong.
+    pub(super) fn read(source: &Source) -> Self {
+        let table: toml::Table = source.text.parse().unwrap_or_default();
+        let value = |key: TunableKey| {
+            let [section, name] = key.names();
+            Some((key.dotted(), table.get(section)?.get(name)?.to_string()))
+        };
+        Tuned(all().filter_map(value).collect())
     }
 
     /// The same with another value for a key, or none.
@@ -172,15 +175,28 @@ pub(super) fn read(config: &Config) -> Result<Option<Source>, Problem> {
     let Some(path) = path(config) else { return Ok(None) };
     match fs::read_to_string(&path) {
         Ok(text) => Ok(Some(Source { path, text })),
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied
-            ) =>
-        {
-            Ok(None)
-        }
+        Err(error) if is_no_matter(error.kind()) => Ok(None),
         Err(error) => Err(cannot_read(&path, &error.to_string())),
+    }
+}
+
+/// Whether a file that cannot be read so is as one that is not there.
+fn is_no_matter(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::PermissionDenied)
+}
+
+/// Makes sure that the file can be read by who is to change it, if it is there.
+///
+/// # Errors
+/// If it cannot: the server would start without what is in it, and write over it.
+pub fn ensure_readable(config: &Config) -> anyhow::Result<()> {
+    let Some(path) = path(config) else { return Ok(()) };
+    match fs::File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => anyhow::bail!(
+            "{}: cannot be read: {error}; expected a file of the user that the server runs as",
+            path.display()
+        ),
+        _ => Ok(()),
     }
 }
 

@@ -15,7 +15,7 @@ pub use live::{Effect, Targets, door_settings, effect, settings};
 pub use resources::{offer, withdraw};
 
 use crate::cli::{ServerArgs, environment};
-use crate::config::{self, Config, Loaded, Origin, TunableKey, Tuned, tunable_keys, tunables_path};
+use crate::config::{self, Config, Loaded, Origin, TunableKey, tunable_keys, tunables_path};
 use crate::files;
 
 /// The settings of a running server. Clones are the same.
@@ -38,7 +38,6 @@ struct Inner {
 struct State {
     /// The configuration as it is now; what takes effect at the next start only is in it as well.
     loaded: Loaded,
-    tuned: Tuned,
 }
 
 /// A tunable as it is now.
@@ -110,7 +109,7 @@ pub enum Wish {
 impl Tunables {
     /// Those of a server that was started with these flags and this configuration.
     pub fn new(args: &ServerArgs, loaded: &Loaded, targets: Targets) -> Self {
-        let state = State { tuned: Tuned::of(loaded), loaded: loaded.clone() };
+        let state = State { loaded: loaded.clone() };
         Tunables(Arc::new(Inner {
             args: args.clone(),
             started: loaded.config.clone(),
@@ -142,22 +141,21 @@ impl Tunables {
         accept: impl FnOnce(&Config) -> Result<(), String>,
     ) -> Result<(Config, Vec<&'static str>), String> {
         let _changing = self.0.changing.lock();
-        let kept = self.0.state.lock().tuned.clone();
-        // Without a file they are kept here.
-        let kept = tunables_path(&self.0.started).is_none().then_some(&kept);
-        let loaded = config::load_with(&self.0.args, environment(), kept)
+        // Those that are known, and not what lies where the new configuration has its data: that is
+        // for the next start.
+        let tuned = self.0.state.lock().loaded.tuned.clone();
+        let loaded = config::load_with(&self.0.args, environment(), Some(&tuned))
             .map_err(|problems| problems.to_string())?;
         accept(&loaded.config)?;
         let config = loaded.config.clone();
-        let tuned = kept.cloned().unwrap_or_else(|| Tuned::of(&loaded));
-        Ok((config, self.exchange(loaded, tuned)))
+        Ok((config, self.exchange(loaded)))
     }
 
-    fn exchange(&self, loaded: Loaded, tuned: Tuned) -> Vec<&'static str> {
+    fn exchange(&self, loaded: Loaded) -> Vec<&'static str> {
         let mut state = self.0.state.lock();
         let mut changed = config::changed_keys(&state.loaded.config, &loaded.config);
         live::apply(&changed, &loaded.config, &self.0.targets);
-        *state = State { loaded, tuned };
+        *state = State { loaded };
         changed.retain(|key| effect(key) != Effect::NextStart);
         self.0.changes.send_modify(|number| *number = number.wrapping_add(1));
         changed
@@ -174,7 +172,7 @@ impl Tunables {
         let started = key.value(&self.0.started);
         let effect = effect(key.dotted());
         let in_effect = (effect == Effect::NextStart && started != value).then_some(started);
-        let is_kept_here = state.tuned.has(key) && tunables_path(&self.0.started).is_none();
+        let is_kept_here = state.loaded.tuned.has(key) && tunables_path(&self.0.started).is_none();
         let origin = if is_kept_here {
             "until the server stops".to_owned()
         } else {
@@ -199,18 +197,18 @@ impl Tunables {
         };
         let value = value.transpose().map_err(Refused::Invalid)?;
         let _changing = self.0.changing.lock();
-        let tuned = {
-            let state = self.0.state.lock();
-            let origin = state.loaded.origins.get(key.dotted());
-            if matches!(origin, Origin::Environment { .. } | Origin::Flag { .. }) {
-                let key = key.dotted();
-                let text =
-                    format!("{key} is set by {origin}, which wins over what is changed here");
-                return Err(Refused::Held(text));
-            }
-            state.tuned.with(key, value)
-        };
-        let loaded = config::load_with(&self.0.args, environment(), Some(&tuned))
+        // The configuration file as it was last taken: who changes one thing here does not want to
+        // have half an edit of it go live.
+        let before = self.0.state.lock().loaded.clone();
+        let origin = before.origins.get(key.dotted());
+        if matches!(origin, Origin::Environment { .. } | Origin::Flag { .. }) {
+            let key = key.dotted();
+            let text = format!("{key} is set by {origin}, which wins over what is changed here");
+            return Err(Refused::Held(text));
+        }
+        let tuned = before.tuned.with(key, value);
+        let loaded = before
+            .with_tuned(&self.0.args, environment(), &tuned)
             .map_err(|problems| Refused::Invalid(problems.to_string().replace('\n', "; ")))?;
         let file = tunables_path(&self.0.started);
         if let Some(file) = &file {
@@ -222,7 +220,7 @@ impl Tunables {
         }
         let value = key.value(&loaded.config);
         let effect = effect(key.dotted());
-        self.exchange(loaded, tuned);
+        self.exchange(loaded);
         log::info!("{} is {value} now (effect: {})", key.dotted(), effect.text());
         let remark = remark(effect, file.is_some()).map(str::to_owned);
         Ok(Done { key: key.dotted(), value, effect, remark })

@@ -18,6 +18,9 @@ const PLACE: [&str; 2] = ["$fanal", "config"];
 /// The largest value that is looked at, in bytes.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
 
+/// How deep a value is decoded, as the decoder counts; a setting is a list at most.
+const DEPTH_MAX: usize = 16;
+
 /// How many values may wait to be looked at.
 const LETTERS_MAX: usize = 256;
 
@@ -164,7 +167,7 @@ fn decode(mut bytes: &[u8]) -> Option<Wish> {
     if bytes.len() > VALUE_BYTES_MAX {
         return None;
     }
-    let value = rmpv::decode::read_value(&mut bytes).ok()?;
+    let value = rmpv::decode::read_value_with_max_depth(&mut bytes, DEPTH_MAX).ok()?;
     let text = |value: &rmpv::Value| value.as_str().map(str::to_owned);
     Some(match value {
         rmpv::Value::Nil => Wish::Unset,
