@@ -12,8 +12,11 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 
 use clap::CommandFactory;
 use fanal::cli::Cli;
@@ -291,7 +294,38 @@ fn every_way_to_a_server_is_taken() {
     let named = ["ls", "--url", &by_address, "--ca", "certificate.pem"];
     check_refused(&server, &named, 5, "certificate");
     let nothing = ["ls", "--url", &wss, "--ca", "key.pem"];
-    check_refused(&server, &nothing, 5, "no certificate in it");
+    check_refused(&server, &nothing, 2, "no certificate in it");
+    check_refused(
+        &server,
+        &["ls", "--url", &wss, "--ca", "/nowhere"],
+        2,
+        "/nowhere cannot be read",
+    );
+}
+
+#[test]
+fn a_server_that_sends_byte_by_byte_holds_nobody_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let (server, _client) = server();
+    let (here, connected) = mpsc::sync_channel(1);
+    let slow = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        here.send(()).unwrap();
+        // An array that is announced and never whole, until the command has gone.
+        let mut bytes = vec![0xdd, 0xff, 0xff, 0xff, 0xff];
+        while stream.write_all(&bytes).is_ok() {
+            bytes = vec![0xc0];
+            thread::yield_now();
+        }
+    });
+    let mut stream = Streaming::start(&mut fanal(&server, &["stream", "a", "--url", &url]));
+    connected.recv().unwrap();
+    kill_process(Pid::from_child(&stream.child), Signal::INT).unwrap();
+    let mut error = String::new();
+    stream.child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+    assert_eq!(stream.child.wait().unwrap().code(), Some(130), "{error}");
+    slow.join().unwrap();
 }
 
 #[test]
@@ -363,6 +397,15 @@ fn an_output_that_is_closed_ends_a_stream_without_a_word() {
     client.expect("POST", &["a"], int(1), 201);
     let mut streaming = Streaming::start(&mut fanal(&server, &["stream", "a"]));
     streaming.next("1");
+    client.expect("PUT", &["a"], bin(&[7; 100_000]), 200);
+    for arguments in [&["get", "a", "--msgpack"][..], &["get", "a"], &["ls"], &["tree"]] {
+        let mut command = fanal(&server, arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut error = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+        assert_eq!((child.wait().unwrap().code(), &*error), (Some(0), ""), "{arguments:?}");
+    }
     let Streaming { mut child, lines } = streaming;
     // Nothing is written any more: it has to notice all the same.
     drop(lines);
@@ -435,6 +478,21 @@ fn a_load_is_put_on_and_taken_away() {
     client.expect("POST", &["bench", "mine"], int(1), 201);
     check_refused(&server, &words, 2, "bench is there already");
     assert_eq!(client.expect("GET", &["bench", "mine"], nil(), 200).payl, int(1));
+    client.expect("POST", &["wall"], int(2), 201);
+    check_refused(
+        &server,
+        &["bench", "--path", "wall", "--seconds", "1"],
+        2,
+        "--path names another",
+    );
+    check_refused(
+        &server,
+        &["bench", "--path", "wall/x", "--seconds", "1"],
+        2,
+        "--path names another",
+    );
+    assert_eq!(client.expect("GET", &["wall"], nil(), 200).payl, int(2));
+    client.expect("DELETE", &["wall"], nil(), 200);
     let full = ["bench", "--seconds", "1", "--path", "other", "--rate", "0", "--watchers", "0"];
     let (code, out, error) = run(&mut fanal(&server, &full), b"");
     assert_eq!(code, 0, "{error}");

@@ -23,6 +23,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use crate::config::ServerArgs;
 pub use client::failure::code;
+pub use client::messages::length as answer_length;
 use client::target;
 pub use client::target::Connect;
 

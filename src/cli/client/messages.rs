@@ -7,28 +7,54 @@ use rmp::Marker;
 pub const BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// The length of the MessagePack value at the beginning of these bytes; none while its end is not
-/// there yet. Nothing is kept for what a header announces.
+/// there yet.
 ///
 /// # Errors
 /// If it is no MessagePack, or longer than any answer.
 pub fn length(bytes: &[u8]) -> Result<Option<usize>> {
-    let mut at = 0_usize;
-    // How many values are to come yet.
-    let mut open = 1_u64;
-    while open > 0 {
-        if at > BYTES_MAX {
+    Scan::default().length(bytes)
+}
+
+/// How far bytes that become more have been looked at, so that each is looked at once. Nothing is
+/// kept for what a header announces.
+pub struct Scan {
+    /// Where the next value begins.
+    at: usize,
+    /// How many values are to come yet.
+    open: u64,
+}
+
+impl Default for Scan {
+    fn default() -> Self {
+        Scan { at: 0, open: 1 }
+    }
+}
+
+impl Scan {
+    /// The length of the value at the beginning of these bytes, of which those from the last call
+    /// are the beginning; none while its end is not there yet.
+    ///
+    /// # Errors
+    /// If it is no MessagePack, or longer than any answer.
+    pub fn length(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        while self.open > 0 {
+            if self.at > BYTES_MAX {
+                bail!("an answer longer than {BYTES_MAX} bytes");
+            }
+            let Some(&first) = bytes.get(self.at) else { return Ok(None) };
+            let Shape { fixed, width, each, values } = shape(first)?;
+            let start = self.at + 1;
+            let Some(digits) = bytes.get(start..start + width) else { return Ok(None) };
+            let number = digits.iter().fold(0_u64, |number, digit| number << 8 | u64::from(*digit));
+            let length = if each == 0 { fixed.saturating_add(number) } else { fixed };
+            self.at = start.saturating_add(width).saturating_add(usize::try_from(length)?);
+            self.open = self.open - 1 + values + each * number;
+        }
+        if self.at > BYTES_MAX {
             bail!("an answer longer than {BYTES_MAX} bytes");
         }
-        let Some(&first) = bytes.get(at) else { return Ok(None) };
-        at += 1;
-        let Shape { fixed, width, each, values } = shape(first)?;
-        let Some(digits) = bytes.get(at..at.saturating_add(width)) else { return Ok(None) };
-        let number = digits.iter().fold(0_u64, |number, digit| number << 8 | u64::from(*digit));
-        let length = if each == 0 { fixed.saturating_add(number) } else { fixed };
-        at = at.saturating_add(width).saturating_add(usize::try_from(length)?);
-        open = open - 1 + values + each * number;
+        Ok((self.at <= bytes.len()).then_some(self.at))
     }
-    Ok((at <= bytes.len()).then_some(at))
 }
 
 /// What a first byte says of a value.
@@ -107,9 +133,12 @@ mod tests {
             let mut bytes = Vec::new();
             rmpv::encode::write_value(&mut bytes, &value).unwrap();
             let whole = bytes.len();
+            let mut scan = Scan::default();
             for end in 0..whole {
                 prop_assert_eq!(length(&bytes[..end]).unwrap(), None);
+                prop_assert_eq!(scan.length(&bytes[..end]).unwrap(), None);
             }
+            prop_assert_eq!(scan.length(&bytes).unwrap(), Some(whole));
             bytes.push(more);
             prop_assert_eq!(length(&bytes).unwrap(), Some(whole));
         }

@@ -5,7 +5,7 @@
 //! code, so that a mistake in that one cannot hide behind the same mistake here.
 
 pub mod failure;
-mod messages;
+pub mod messages;
 pub mod target;
 mod transport;
 mod words;
@@ -16,9 +16,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use rmpv::Value;
 use serde::{Deserialize, Deserializer, Serialize};
+use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Bytes, Message, WebSocket};
 
 use failure::{Failure, Kind};
+use messages::Scan;
 use target::Target;
 pub use transport::Address;
 use transport::Transport;
@@ -34,9 +36,10 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 const DEAD_AFTER: Duration = Duration::from_secs(25);
 /// How long to wait for the server's side of a close.
 const CLOSE_MAX: Duration = Duration::from_millis(500);
-/// An answer with so many arrays and maps inside one another is not read. Each level takes up to
-/// 4 KiB of stack when nothing is optimised, and the smallest stack in use is 1 MiB.
-const DEPTH_MAX: usize = 128;
+/// An answer with so many arrays and maps inside one another is not read: a listing has a level for
+/// each name of a path, of which a server takes 256. Each level takes up to 4 KiB of stack when
+/// nothing is optimised, and the smallest stack in use is 2 MiB.
+const DEPTH_MAX: usize = 288;
 
 /// A connection to a Lighthouse server.
 pub struct Client {
@@ -53,8 +56,9 @@ pub struct Client {
 /// How messages travel.
 enum Wire {
     WebSocket(Box<WebSocket<Transport>>),
-    /// Back to back; the bytes of the next one that are there already.
-    Stream(Transport, Vec<u8>),
+    /// Back to back; the bytes of the next one that are there already, and how far they were looked
+    /// at.
+    Stream(Transport, Vec<u8>, Scan),
 }
 
 /// A request as it goes over the wire.
@@ -89,7 +93,7 @@ impl Drop for Client {
                 socket.flush().ok();
             }
             Wire::WebSocket(_) => {}
-            Wire::Stream(transport, _) => transport.finish(),
+            Wire::Stream(transport, ..) => transport.finish(),
         }
     }
 }
@@ -150,14 +154,23 @@ impl Client {
             .map_err(|error| cannot_connect(&target.url, &error))?;
         let wire = match address {
             Address::WebSocket { .. } => {
-                let shaken = tungstenite::client::client(target.url.as_str(), transport);
+                let config = WebSocketConfig::default()
+                    .max_frame_size(Some(messages::BYTES_MAX))
+                    .max_message_size(Some(messages::BYTES_MAX));
+                let shaken = tungstenite::client::client_with_config(
+                    target.url.as_str(),
+                    transport,
+                    Some(config),
+                );
                 let (socket, _) = shaken.map_err(|error| {
                     let fault = handshake_fault(&error);
                     unreachable(format!("cannot connect to {}: {fault}", target.url))
                 })?;
                 Wire::WebSocket(Box::new(socket))
             }
-            Address::Tcp { .. } | Address::Unix { .. } => Wire::Stream(transport, Vec::new()),
+            Address::Tcp { .. } | Address::Unix { .. } => {
+                Wire::Stream(transport, Vec::new(), Scan::default())
+            }
         };
         let now = now();
         Ok(Self { wire, target: target.clone(), next_reid: 0, heard: now, pinged: now })
@@ -191,7 +204,7 @@ impl Client {
             .with_context(|| format!("{verb} {}: cannot encode this", printable(path)))?;
         let sent = match &mut self.wire {
             Wire::WebSocket(socket) => socket.send(Message::Binary(Bytes::from(request))),
-            Wire::Stream(transport, _) => transport.write_all(&request).map_err(Into::into),
+            Wire::Stream(transport, ..) => transport.write_all(&request).map_err(Into::into),
         };
         sent.map_err(|error| self.broken(error))?;
         Ok(reid)
@@ -252,14 +265,14 @@ impl Client {
         // Zero would mean to wait for ever.
         let wait = wait.max(Duration::from_millis(1));
         let deadline = now() + wait;
-        match &self.wire {
-            Wire::WebSocket(socket) => socket.get_ref().set_read_timeout(wait)?,
-            Wire::Stream(transport, _) => transport.set_read_timeout(wait)?,
+        match &mut self.wire {
+            Wire::WebSocket(socket) => socket.get_mut().set_read_timeout(wait)?,
+            Wire::Stream(transport, ..) => transport.set_read_timeout(wait)?,
         }
         loop {
             let message = match &mut self.wire {
                 Wire::WebSocket(socket) => socket.read(),
-                Wire::Stream(transport, buffer) => read_stream(transport, buffer),
+                Wire::Stream(transport, buffer, scan) => read_stream(transport, buffer, scan),
             };
             let message = match message {
                 Ok(message) => message,
@@ -321,7 +334,7 @@ impl Client {
     pub fn close(mut self) {
         // The work is done: a server that does not close as it should is no error of ours.
         let Wire::WebSocket(socket) = &mut self.wire else { return };
-        socket.get_ref().set_read_timeout(CLOSE_MAX).ok();
+        socket.get_mut().set_read_timeout(CLOSE_MAX).ok();
         socket.close(None).ok();
         let deadline = now() + CLOSE_MAX;
         while now() < deadline && socket.read().is_ok() {}
@@ -340,11 +353,13 @@ fn names(path: &str) -> Vec<&str> {
 fn read_stream(
     transport: &mut Transport,
     buffer: &mut Vec<u8>,
+    scan: &mut Scan,
 ) -> Result<Message, tungstenite::Error> {
     let strange = |error: anyhow::Error| io::Error::new(io::ErrorKind::InvalidData, error);
     let mut chunk = vec![0; 64 * 1024];
     loop {
-        if let Some(end) = messages::length(buffer).map_err(strange)? {
+        if let Some(end) = scan.length(buffer).map_err(strange)? {
+            *scan = Scan::default();
             let rest = buffer.split_off(end);
             return Ok(Message::Binary(std::mem::replace(buffer, rest).into()));
         }
@@ -553,7 +568,7 @@ mod tests {
                 assert_eq!(error.is_none(), is_read, "{levels} levels: {error:?}");
                 assert!(
                     error
-                        .is_none_or(|error| error.starts_with("it nests arrays and maps 128 deep"))
+                        .is_none_or(|error| error.starts_with("it nests arrays and maps 288 deep"))
                 );
             }
         };

@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rustls::crypto::ring;
@@ -15,6 +15,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tungstenite::http::Uri;
 
+use super::failure::{Failure, Kind};
+use super::now;
 use super::target::Target;
 use crate::auth::trust;
 
@@ -79,14 +81,45 @@ impl Address {
     }
 }
 
+/// A socket that does not wait for longer than it may, however little comes at a time.
+pub struct Timed<S> {
+    stream: S,
+    deadline: Instant,
+}
+
+impl<S> Timed<S> {
+    fn new(stream: S) -> Self {
+        Timed { stream, deadline: now() + CONNECT_MAX }
+    }
+}
+
+impl<S: Read> Read for Timed<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if now() >= self.deadline {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.stream.read(buffer)
+    }
+}
+
+impl<S: Write> Write for Timed<S> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.stream.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 /// A connection.
 pub enum Transport {
     /// TCP.
-    Plain(TcpStream),
+    Plain(Timed<TcpStream>),
     /// TLS over TCP.
-    Encrypted(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Encrypted(Box<StreamOwned<ClientConnection, Timed<TcpStream>>>),
     /// A socket in the file system.
-    File(UnixStream),
+    File(Timed<UnixStream>),
 }
 
 impl Transport {
@@ -101,19 +134,24 @@ impl Transport {
             Address::Unix { path } => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_write_timeout(Some(CONNECT_MAX))?;
-                return Ok(Transport::File(stream));
+                return Ok(Transport::File(Timed::new(stream)));
             }
+        };
+        // Files that are no good are no fault of the server, which may not even be there.
+        let encryption = if encrypted {
+            Some(encryption(target).map_err(|error| Failure::of(Kind::Usage, &error))?)
+        } else {
+            None
         };
         let stream = open(host, port)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(CONNECT_MAX))?;
         stream.set_write_timeout(Some(CONNECT_MAX))?;
-        if !encrypted {
-            return Ok(Transport::Plain(stream));
-        }
+        let stream = Timed::new(stream);
+        let Some(encryption) = encryption else { return Ok(Transport::Plain(stream)) };
         let name = ServerName::try_from(host.clone())
             .with_context(|| format!("{host:?} is no name that a certificate has"))?;
-        let connection = ClientConnection::new(encryption(target)?, name)?;
+        let connection = ClientConnection::new(encryption, name)?;
         let mut stream = StreamOwned::new(connection, stream);
         // Now, so that a certificate that is not believed is what the message is about.
         while stream.conn.is_handshaking() {
@@ -122,24 +160,34 @@ impl Transport {
         Ok(Transport::Encrypted(Box::new(stream)))
     }
 
-    /// How long a read may wait.
+    /// How long reads may wait, all together.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn set_read_timeout(&self, time: Duration) -> io::Result<()> {
+    pub fn set_read_timeout(&mut self, time: Duration) -> io::Result<()> {
+        let deadline = now() + time;
         match self {
-            Transport::Plain(stream) => stream.set_read_timeout(Some(time)),
-            Transport::Encrypted(stream) => stream.sock.set_read_timeout(Some(time)),
-            Transport::File(stream) => stream.set_read_timeout(Some(time)),
+            Transport::Plain(timed) => {
+                timed.deadline = deadline;
+                timed.stream.set_read_timeout(Some(time))
+            }
+            Transport::Encrypted(stream) => {
+                stream.sock.deadline = deadline;
+                stream.sock.stream.set_read_timeout(Some(time))
+            }
+            Transport::File(timed) => {
+                timed.deadline = deadline;
+                timed.stream.set_read_timeout(Some(time))
+            }
         }
     }
 
     /// Says that nothing more will be sent.
     pub fn finish(&self) {
         let _ = match self {
-            Transport::Plain(stream) => stream.shutdown(Shutdown::Write),
-            Transport::Encrypted(stream) => stream.sock.shutdown(Shutdown::Write),
-            Transport::File(stream) => stream.shutdown(Shutdown::Write),
+            Transport::Plain(timed) => timed.stream.shutdown(Shutdown::Write),
+            Transport::Encrypted(stream) => stream.sock.stream.shutdown(Shutdown::Write),
+            Transport::File(timed) => timed.stream.shutdown(Shutdown::Write),
         };
     }
 }
@@ -204,7 +252,9 @@ fn encryption(target: &Target) -> Result<Arc<ClientConfig>> {
         (Some(cert), Some(key)) => config
             .with_client_auth_cert(certificates(cert)?, private_key(key)?)
             .with_context(|| format!("{} and {} do not fit", cert.display(), key.display()))?,
-        _ => config.with_no_client_auth(),
+        (None, None) => config.with_no_client_auth(),
+        (Some(_), None) => bail!("a certificate is named, and no key of it"),
+        (None, Some(_)) => bail!("a key is named, and no certificate of it"),
     }))
 }
 

@@ -110,6 +110,9 @@ fn said(answer: &Answer) -> String {
 
 /// Why there is no connection.
 pub(super) fn cannot_connect(url: &str, error: &anyhow::Error) -> anyhow::Error {
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return failure.again();
+    }
     // The kind of a system's error reads well without its number.
     let of_system = error.downcast_ref::<io::Error>().filter(|it| it.raw_os_error().is_some());
     let cause = of_system.map_or_else(|| format!("{error:#}"), |it| it.kind().to_string());

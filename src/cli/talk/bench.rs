@@ -4,6 +4,7 @@
 //! when it was sent and its number, so that a watcher knows how old it is and what it has missed.
 
 use std::collections::VecDeque;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
@@ -40,7 +41,7 @@ const LATENCY_MAX: Duration = Duration::from_secs(60);
 const STAMP_BYTES: usize = 16;
 
 /// What a thread needs of its stack for the deepest answer.
-const STACK_BYTES: usize = 1024 * 1024;
+const STACK_BYTES: usize = 2 * 1024 * 1024;
 
 /// What `fanal bench` is told.
 #[derive(Args)]
@@ -118,9 +119,14 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     }
     let mut client = Client::connect(&target)?;
     let path = args.path.trim_matches('/').to_owned();
-    if client.call("LIST", &path, &Value::Nil)?.is_success() {
+    // Only what was made here is removed at the end.
+    let made = client.call("MKDIR", &path, &Value::Nil)?;
+    if made.rnum == 400 {
         let text = format!("{} is there already; --path names another one", printable(&path));
         return Err(Failure::error(Kind::Usage, text));
+    }
+    if !made.is_success() {
+        return Err(client.refusal("MKDIR", &path, &made));
     }
     let outcome = make(args, &mut client, &path).and_then(|()| load(args, target.clone(), &path));
     client.close();
@@ -130,7 +136,10 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         client.close();
         Ok(())
     });
-    outcome.and(removed)
+    let (report, was_stopped) = outcome?;
+    io::stdout().write_all(report.as_bytes())?;
+    removed?;
+    if was_stopped { Err(Failure::interrupted()) } else { Ok(()) }
 }
 
 fn make(args: &BenchArgs, client: &mut Client, path: &str) -> Result<()> {
@@ -144,7 +153,8 @@ fn place(path: &str, number: usize) -> String {
     format!("{path}/{number}")
 }
 
-fn load(args: &BenchArgs, target: Target, path: &str) -> Result<()> {
+/// What came through, and whether the user stopped it.
+fn load(args: &BenchArgs, target: Target, path: &str) -> Result<(String, bool)> {
     let (publishers, watchers) = (usize::from(args.publishers), usize::from(args.watchers));
     let load = Arc::new(Load {
         target,
@@ -168,8 +178,7 @@ fn load(args: &BenchArgs, target: Target, path: &str) -> Result<()> {
     load.written.store(true, Ordering::Relaxed);
     let watching = join(watching);
     let (written, watched) = (writing?, watching?);
-    report(args, &written, &watched, took);
-    if load.stop.load(Ordering::Relaxed) { Err(Failure::interrupted()) } else { Ok(()) }
+    Ok((report(args, &written, &watched, took), load.stop.load(Ordering::Relaxed)))
 }
 
 type Work = fn(&Load, usize) -> Result<Outcome>;
@@ -330,7 +339,7 @@ fn watch(load: &Load, number: usize) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn report(args: &BenchArgs, written: &Outcome, watched: &Outcome, took: Duration) {
+fn report(args: &BenchArgs, written: &Outcome, watched: &Outcome, took: Duration) -> String {
     let seconds = took.as_secs_f64();
     let row = |name: &str, outcome: &Outcome| {
         let count = outcome.latencies.len() as f64;
@@ -360,9 +369,11 @@ fn report(args: &BenchArgs, written: &Outcome, watched: &Outcome, took: Duration
     let mut sides = [Side::Right; 9];
     sides[0] = Side::Left;
     let rows = [row("written", written), row("delivered", watched)];
-    println!(
-        "{} publishers, {} watchers, {} bytes, {:.1} s",
-        args.publishers, args.watchers, args.size, seconds
-    );
-    print!("{}", table(Some(&titles), &sides, &rows));
+    format!(
+        "{} publishers, {} watchers, {} bytes, {seconds:.1} s\n{}",
+        args.publishers,
+        args.watchers,
+        args.size,
+        table(Some(&titles), &sides, &rows)
+    )
 }

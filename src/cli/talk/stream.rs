@@ -76,7 +76,7 @@ pub fn run(args: &StreamArgs) -> Result<()> {
         let before = printer.seen;
         let outcome = follow(args, &mut printer, &stop);
         let is_gone = outcome.as_ref().is_err_and(|error| code(error) == Kind::Unreachable as u8);
-        if !(is_gone && args.reconnect) || stop.load(Ordering::Relaxed) || printer.is_over() {
+        if !(is_gone && args.reconnect) {
             return outcome;
         }
         if printer.seen > before {
@@ -85,7 +85,13 @@ pub fn run(args: &StreamArgs) -> Result<()> {
         if let Err(error) = outcome {
             let _ = writeln!(io::stderr(), "fanal: {error:#}; again in {} s", pause.as_secs());
         }
-        wait(pause, &stop);
+        wait(pause.min(printer.time_left()), &stop);
+        if stop.load(Ordering::Relaxed) {
+            return Err(Failure::interrupted());
+        }
+        if printer.is_over() {
+            return Ok(());
+        }
         pause = (pause * 2).min(PAUSE_MAX);
     }
 }

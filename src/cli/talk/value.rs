@@ -162,7 +162,9 @@ impl Shown {
         if self.raw {
             out.write_all(&bytes(value))?;
         } else if self.msgpack {
-            rmpv::encode::write_value(&mut &mut *out, value)?;
+            let mut bytes = Vec::new();
+            rmpv::encode::write_value(&mut bytes, value)?;
+            out.write_all(&bytes)?;
         } else if self.hex {
             writeln!(out, "{before}{}", in_hex(&bytes(value)))?;
         } else {
@@ -215,7 +217,11 @@ fn append(value: &Value, cut: bool, text: &mut String) {
                 text.push_str(if index > 0 { "," } else { "" });
                 match key {
                     Value::String(_) => append(key, cut, text),
-                    other => append_string(&readable(other, cut), text),
+                    Value::Nil | Value::Boolean(_) | Value::Integer(_) => {
+                        append_string(&key.to_string(), text);
+                    }
+                    // Not as JSON in JSON: each level would double the marks of the one within.
+                    other => append_string(&encoded_key(other, cut), text),
                 }
                 text.push(':');
                 append(value, cut, text);
@@ -223,6 +229,13 @@ fn append(value: &Value, cut: bool, text: &mut String) {
             text.push('}');
         }
     }
+}
+
+fn encoded_key(key: &Value, cut: bool) -> String {
+    let mut bytes = Vec::new();
+    // Writing to memory cannot fail.
+    let _ = rmpv::encode::write_value(&mut bytes, key);
+    binary("msgpack hex:", &bytes, cut)
 }
 
 fn binary(before: &str, bytes: &[u8], cut: bool) -> String {
@@ -290,6 +303,19 @@ mod tests {
         let long = readable(&Value::Binary(vec![7; 100]), true);
         assert!(long.ends_with("0707... (100 bytes)\""), "{long}");
         assert_eq!(readable(&Value::Binary(vec![7; 24]), true).len(), 24 * 2 + 6);
+    }
+
+    #[test]
+    fn keys_in_keys_do_not_grow_with_each_level() {
+        let mut value = Value::Nil;
+        for _ in 0..100 {
+            value = map(value, Value::Nil);
+        }
+        assert!(readable(&value, false).len() < 1000);
+        assert_eq!(
+            readable(&map(map(1.into(), Value::Nil), 2.into()), false),
+            "{\"msgpack hex:8101c0\":2}"
+        );
     }
 
     #[track_caller]
