@@ -185,6 +185,10 @@ fn inside_a_small_disk() {
     assert_eq!(client.expect("GET", &["kept"], nil(), 200).payl, big);
     assert_eq!(server.admin("/readyz").0, 503);
     assert_eq!(server.metric("fanal_store_durable"), 0);
+    for operation in ["save", "append"] {
+        let errors = format!("fanal_store_errors_total{{operation=\"{operation}\"}}");
+        assert!(server.metric(&errors) > 0, "{operation}");
+    }
 
     fs::remove_file(&filler).unwrap();
     server.wait_for_line("the disk is back");

@@ -300,7 +300,7 @@ fn waits_for_each_kind_of_actor_are_measured() {
 }
 
 #[test]
-fn a_full_disk_and_saves_are_seen() {
+fn saves_are_seen() {
     let mut server = server("snapshot.interval = \"1h\"");
     let mut client = server.client();
     let before = Scrape::of(&server);

@@ -45,6 +45,7 @@ pub use frames::Frames;
 pub use framing::{Framing, Incoming};
 #[doc(hidden)]
 pub use messages::Messages;
+pub use proxy::header_length as proxy_header_length;
 pub use socket::{listen, listen_unix, prepare as prepare_socket};
 pub use stream::{serve_tcp, serve_unix};
 

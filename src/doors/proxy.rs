@@ -99,6 +99,15 @@ async fn read(io: &mut TcpStream) -> io::Result<Said> {
     }
 }
 
+/// The length of the header at the beginning of these bytes; none if there is none, or its end is
+/// not there yet.
+pub fn header_length(bytes: &[u8]) -> Option<usize> {
+    match look(bytes) {
+        Seen::Whole(_, length) => Some(length),
+        Seen::Part | Seen::None => None,
+    }
+}
+
 fn look(bytes: &[u8]) -> Seen {
     // A line of text that was cut off may look as if it were wrong.
     let is_text = bytes.iter().zip(v1::PROTOCOL_PREFIX.as_bytes()).all(|(one, other)| one == other);
