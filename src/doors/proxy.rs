@@ -119,6 +119,8 @@ fn look(bytes: &[u8]) -> Seen {
         return Seen::Part;
     }
     match result {
+        // The library takes any byte behind a CR for the end.
+        HeaderResult::V1(Ok(header)) if !header.header.ends_with("\r\n") => Seen::None,
         HeaderResult::V1(Ok(header)) => {
             Seen::Whole(said_in_text(&header.addresses), header.header.len())
         }
@@ -212,6 +214,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_no_header() {
+        // Found by the fuzz target: a CR in the middle, and the end of the line behind it.
+        check_none(b"PROXY UNKNOWN \n\r\x0f more\r\n");
         check_none(b"GET / HTTP/1.1\r\n\r\n");
         check_none(b"\x85\xa4REID\x01");
         check_none(b"PROXY TCP4 192.0.2.7 10.0.0.1 56324 99999\r\n");
