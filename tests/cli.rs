@@ -351,7 +351,10 @@ fn a_stream_is_one_line_for_each_value() {
     both.next("a  6");
     kill_process(Pid::from_child(&both.child), Signal::INT).unwrap();
     let (code, error) = both.end();
-    assert_eq!((code, &*error), (130, "fanal: b was deleted\n"));
+    assert_eq!(
+        (code, &*error),
+        (130, "fanal: b was deleted; start again when there is a new one\n")
+    );
 
     let (code, out, _) = run(&mut fanal(&server, &["stream", "a", "--raw", "--count", "1"]), b"");
     assert_eq!((code, &out[..]), (0, &b"6"[..]));

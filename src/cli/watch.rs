@@ -16,7 +16,6 @@ use parking_lot::{Condvar, Mutex};
 use rmpv::Value;
 
 use super::WatchArgs;
-use super::client::failure::{Failure, Kind};
 use super::client::target::Target;
 use super::client::{self, Answer, Client, STOP_POLL, now};
 use super::picture::{self, Ink, PICTURE_BYTES, Picture, STOREYS};
@@ -237,7 +236,7 @@ impl<'a> Updates<'a> {
             match self.client.receive(STOP_POLL)? {
                 Some(answer) if answer.reid == Some(self.reid) => {
                     if !answer.is_success() {
-                        return Err(self.end_of_stream(&answer));
+                        return Err(Client::end_of_stream(&self.args.path, &answer));
                     }
                     self.seen += 1;
                     return Ok(Some(answer.payload));
@@ -247,21 +246,6 @@ impl<'a> Updates<'a> {
             }
         }
         Ok(None)
-    }
-
-    fn end_of_stream(&self, answer: &Answer) -> anyhow::Error {
-        let path = client::printable(&self.args.path);
-        let (kind, text) = match answer.rnum {
-            404 | 410 => {
-                (Kind::NotFound, format!("{path} was deleted; start again when there is a new one"))
-            }
-            401 | 403 => (Kind::Denied, format!("{path}: this user may no longer look at it")),
-            _ => {
-                let status = answer.status();
-                (Kind::Refused, format!("{path}: the server ended the stream ({status})"))
-            }
-        };
-        Failure::error(kind, text)
     }
 }
 

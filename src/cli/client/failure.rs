@@ -44,11 +44,6 @@ impl Failure {
         anyhow::Error::new(Failure { code: kind as u8, text: text.into() })
     }
 
-    /// The same once more.
-    pub fn again(&self) -> anyhow::Error {
-        anyhow::Error::new(Failure { code: self.code, text: self.text.clone() })
-    }
-
     /// No failure, but the user's wish: there is nothing to say.
     pub fn interrupted() -> anyhow::Error {
         anyhow::Error::new(Failure { code: INTERRUPTED, text: String::new() })

@@ -82,7 +82,7 @@ struct Auth<'a> {
 }
 
 /// No options, which is an empty map on the wire.
-const NO_META: Value = Value::Map(Vec::new());
+pub const NO_META: Value = Value::Map(Vec::new());
 
 /// Says goodbye also after an error, so that the server does not log a broken connection.
 impl Drop for Client {
@@ -151,7 +151,7 @@ impl Client {
         let address =
             Address::read(&target.url).map_err(|error| Failure::of(Kind::Usage, &error))?;
         let transport = Transport::open(&address, target)
-            .map_err(|error| cannot_connect(&target.url, &error))?;
+            .map_err(|error| cannot_connect(&target.url, error))?;
         let wire = match address {
             Address::WebSocket { .. } => {
                 let config = WebSocketConfig::default()

@@ -61,6 +61,22 @@ impl Client {
         if url == target::URL { String::new() } else { format!(" --url {url}") }
     }
 
+    /// The error of a stream that the server has ended.
+    pub fn end_of_stream(path: &str, answer: &Answer) -> anyhow::Error {
+        let path = printable(path);
+        let (kind, text) = match answer.rnum {
+            404 | 410 => {
+                (Kind::NotFound, format!("{path} was deleted; start again when there is a new one"))
+            }
+            401 | 403 => (Kind::Denied, format!("{path}: this user may no longer look at it")),
+            _ => {
+                let status = answer.status();
+                (Kind::Refused, format!("{path}: the server ended the stream ({status})"))
+            }
+        };
+        Failure::error(kind, text)
+    }
+
     /// The error of a connection that is no more.
     pub(super) fn broken(&self, error: tungstenite::Error) -> anyhow::Error {
         let url = &self.target.url;
@@ -109,9 +125,9 @@ fn said(answer: &Answer) -> String {
 }
 
 /// Why there is no connection.
-pub(super) fn cannot_connect(url: &str, error: &anyhow::Error) -> anyhow::Error {
-    if let Some(failure) = error.downcast_ref::<Failure>() {
-        return failure.again();
+pub(super) fn cannot_connect(url: &str, error: anyhow::Error) -> anyhow::Error {
+    if error.is::<Failure>() {
+        return error;
     }
     // The kind of a system's error reads well without its number.
     let of_system = error.downcast_ref::<io::Error>().filter(|it| it.raw_os_error().is_some());

@@ -16,10 +16,10 @@ use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 use rmpv::Value;
 
-use super::{Connect, NO_META};
+use super::Connect;
 use crate::cli::client::failure::{Failure, Kind};
 use crate::cli::client::target::Target;
-use crate::cli::client::{ANSWER_MAX, Address, Client, STOP_POLL, now, printable};
+use crate::cli::client::{ANSWER_MAX, Address, Client, NO_META, STOP_POLL, now, printable};
 use crate::cli::operate::table::{Side, table};
 use crate::cli::watch::stop_on_signal;
 

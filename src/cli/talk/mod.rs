@@ -13,7 +13,7 @@ use rmpv::Value;
 
 use super::Connect;
 use super::client::failure::CODES;
-use super::client::{Client, printable, target};
+use super::client::{Client, NO_META, printable, target};
 use super::watch::forgive_closed_output;
 pub use bench::BenchArgs;
 pub use stream::StreamArgs;
@@ -161,9 +161,6 @@ pub struct LinkArgs {
     #[command(flatten)]
     connect: Connect,
 }
-
-/// No options.
-const NO_META: Value = Value::Map(Vec::new());
 
 /// Does it.
 ///

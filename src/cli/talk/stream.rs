@@ -153,17 +153,12 @@ fn take(
     if !*begun {
         return Err(client.refusal("STREAM", path, answer));
     }
-    let path = printable(path);
-    let (kind, text) = match answer.rnum {
-        404 | 410 => (Kind::NotFound, format!("{path} was deleted")),
-        401 | 403 => (Kind::Denied, format!("{path}: this user may no longer read it")),
-        _ => (Kind::Refused, format!("{path}: the server ended the stream ({})", answer.status())),
-    };
+    let error = Client::end_of_stream(path, answer);
     open.remove(&reid);
     if open.is_empty() {
-        return Err(Failure::error(kind, text));
+        return Err(error);
     }
-    let _ = writeln!(io::stderr(), "fanal: {text}");
+    let _ = writeln!(io::stderr(), "fanal: {error}");
     Ok(())
 }
 

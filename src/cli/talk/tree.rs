@@ -9,10 +9,10 @@ use anyhow::Result;
 use clap::Args;
 use rmpv::Value;
 
-use super::{Connect, NO_META};
+use super::Connect;
 use crate::admin::answers::{Link, Resource};
 use crate::cli::ServerArgs;
-use crate::cli::client::{Address, Client, printable};
+use crate::cli::client::{Address, Client, NO_META, printable};
 use crate::cli::operate::{Server, Where};
 use crate::control::escaped;
 
