@@ -10,6 +10,7 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::process::{Command, Stdio};
 
 use support::{Client, Server, array, bin, nil};
@@ -177,6 +178,40 @@ fn a_server_elsewhere_is_asked_with_its_token() {
         assert_eq!(found, code, "{out}{error}");
         assert!(format!("{out}{error}").contains(expected), "{out}{error}");
     }
+}
+
+/// `script` gives the command a terminal, and passes on what is typed and drawn.
+#[test]
+fn a_running_server_is_watched_on_a_terminal() {
+    let (server, _root) = server();
+    let (program, data) = (env!("CARGO_BIN_EXE_fanal"), server.data());
+    let command = format!("stty rows 30 cols 120; exec {program:?} top --data {data:?}");
+    let mut top = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .env("TERM", "xterm-256color")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("script, of Debian's bsdutils, can be started");
+    let mut drawn = Vec::new();
+    let mut screen = top.stdout.take().unwrap();
+    let mut see = |wanted: &str| {
+        while !String::from_utf8_lossy(&drawn).contains(wanted) {
+            let mut piece = [0; 4096];
+            let count = screen.read(&mut piece).unwrap();
+            assert!(count > 0, "{wanted:?} is not in\n{}", String::from_utf8_lossy(&drawn));
+            drawn.extend_from_slice(&piece[..count]);
+        }
+    };
+    let mut typed = top.stdin.take().unwrap();
+    see("ready");
+    // By rate nothing is to be seen of who does nothing; by bytes it is.
+    typed.write_all(b"b").unwrap();
+    see("user/ann/model");
+    // Left by its key, with the terminal as it was.
+    typed.write_all(b"q").unwrap();
+    see("\u{1b}[?1049l");
+    assert_eq!(top.wait().unwrap().code(), Some(0));
 }
 
 #[test]
