@@ -201,6 +201,8 @@ fn wait_until_saved(server: &Server, bytes: &[u8]) {
         let file = if file.exists() { file } else { server.snapshot_path() };
         let saved = fs::read(file).unwrap_or_default();
         if saved.windows(bytes.len()).any(|window| window == bytes) {
+            // They stand in the file before the save is complete; another one waits for it.
+            assert_eq!(server.api("POST", "snapshot").0, 200);
             return;
         }
         server.wait_for_lines("] saved ", saves + 1);
